@@ -1,0 +1,33 @@
+"""Pretrained text models on Keras 3: fill masks, classify and fine-tune on raw strings.
+
+`import clozework as keras_hub` carries a KerasHub script over. Importing the package is cheap:
+the sub-packages `models`, `layers` and `tokenizers` are imported when they are first used, and
+Keras with them.
+"""
+
+import importlib
+
+from clozework.backend import prepare_backend
+
+__version__ = "0.1.0"
+__all__ = ["backend_choice", "layers", "models", "tokenizers", "version"]
+
+_SUB_PACKAGES = frozenset({"layers", "models", "tokenizers"})
+
+# Has to happen before anyone imports Keras, which would fail without TensorFlow.
+backend_choice = prepare_backend()
+
+
+def version() -> str:
+    """Returns the version of Clozework, as in `"0.1.0"`."""
+    return __version__
+
+
+def __getattr__(name: str):
+    if name in _SUB_PACKAGES:
+        return importlib.import_module(f"clozework.{name}")
+    raise AttributeError(f"module 'clozework' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_SUB_PACKAGES})

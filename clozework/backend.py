@@ -1,0 +1,271 @@
+"""What depends on the backend: which one Keras gets, and settings of each."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from clozework.caches import cache_directory
+
+__all__ = [
+    "BackendChoice",
+    "allocate_variables",
+    "configure_backend",
+    "configured_backend",
+    "fill_variable",
+    "installed_backends",
+    "keras_config_path",
+    "known_values",
+    "own_attributes",
+    "prepare_backend",
+    "unallocated_variables",
+    "unused_weights_allowed",
+    "values_kept",
+]
+
+_PREFERENCE = ("jax", "torch")
+# Keras's name of a backend -> the packages without which it cannot be imported.
+_PACKAGES = {
+    "jax": ("jax", "jaxlib"),
+    "torch": ("torch",),
+    "tensorflow": ("tensorflow",),
+    "openvino": ("openvino",),
+    "numpy": ("numpy",),
+}
+
+
+@dataclass(frozen=True)
+class BackendChoice:
+    """Which backend Keras gets.
+
+    Attributes:
+        backend: Keras's name of it; None where none is installed.
+        reason: Why this one, as the end of a sentence.
+    """
+
+    backend: str | None
+    reason: str
+
+
+def prepare_backend() -> BackendChoice:
+    """Sees to it that `import keras` finds a backend that is installed.
+
+    The choice is `KERAS_BACKEND`, else the user's Keras config if its backend can be imported, else
+    JAX, else PyTorch. Changes nothing once Keras is imported, or where no backend is installed.
+    """
+    if "keras" in sys.modules:
+        import keras
+
+        return BackendChoice(keras.backend.backend(), "Keras was imported before Clozework")
+    configured = configured_backend()
+    installed = installed_backends()
+    preferred = next((name for name in _PREFERENCE if name in installed), None)
+    if configured is None and preferred is not None:
+        _write_keras_config(preferred)
+    asked = os.environ.get("KERAS_BACKEND")
+    if asked:
+        return BackendChoice(asked, "the environment variable KERAS_BACKEND says so")
+    if configured in installed:
+        choice = BackendChoice(configured, f"{keras_config_path()} says so")
+    elif preferred is not None:
+        passed = (
+            f"{configured!r} in {keras_config_path()} is not installed, and " if configured else ""
+        )
+        choice = BackendChoice(preferred, f"{passed}it is the first installed of JAX and PyTorch")
+    else:
+        return BackendChoice(None, "neither JAX nor PyTorch is installed")
+    os.environ["KERAS_BACKEND"] = str(choice.backend)
+    return choice
+
+
+def configure_backend() -> None:
+    """Turns on JAX's cache of compiled programs, so that the second start is fast.
+
+    To be called after Keras is imported and before anything is computed; a cache directory that
+    the user has set stays.
+    """
+    import keras
+
+    if keras.backend.backend() != "jax":
+        return
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "jax"))
+        # The default of one second would leave out most of the many small programs of a start.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def known_values(x):
+    """Returns the values of a tensor as a NumPy array, or None where they are not known yet.
+
+    They are not known of a symbolic input, nor of any tensor while a program is being compiled.
+    """
+    import keras
+    import numpy as np
+
+    if isinstance(x, np.ndarray):
+        return x
+    if keras.backend.is_keras_tensor(x):
+        return None
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return None if isinstance(x, jax.core.Tracer) else np.asarray(x)
+    if keras.backend.backend() == "torch":
+        import torch
+
+        # Meta tensors stand for values while Keras works out shapes.
+        if torch.compiler.is_compiling() or (isinstance(x, torch.Tensor) and x.is_meta):
+            return None
+    return keras.ops.convert_to_numpy(x)
+
+
+@contextlib.contextmanager
+def unallocated_variables():
+    """Within it, new models have variables with shapes but without memory or random numbers.
+
+    They get values from `fill_variable`, or the usual initial ones from `allocate_variables`. Keras
+    defers variables in a stateless scope; on leaving the next one it would initialise all that it
+    has noted, so the note is withdrawn.
+    """
+    import keras
+    from keras.src.backend.common import global_state
+
+    noted = list(global_state.get_global_attribute("uninitialized_variables") or ())
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        global_state.set_global_attribute("uninitialized_variables", noted)
+
+
+def fill_variable(variable, value) -> None:
+    """Gives a variable its value, whether it has memory yet or not."""
+    import keras
+
+    if variable._value is not None:
+        variable.assign(value)
+        return
+    variable._initializer = lambda shape, dtype: keras.ops.convert_to_tensor(value, dtype)
+    variable._deferred_initialize()
+
+
+def allocate_variables(model) -> None:
+    """Gives the usual initial values to the variables of a model that have none."""
+    for variable in model.variables:
+        if variable._value is None:
+            variable._deferred_initialize()
+
+
+def own_attributes(layer) -> dict:
+    """Returns the attributes that were set on a layer, by name.
+
+    A layer is a module of PyTorch there, which keeps modules within it apart from the rest.
+    """
+    import keras
+
+    modules = layer._modules if keras.backend.backend() == "torch" else {}
+    return {**vars(layer), **modules}
+
+
+@contextlib.contextmanager
+def values_kept(model):
+    """Within it, a model that is trained or used keeps its weights when an error ends that.
+
+    Keras's JAX trainer takes the values out of the variables while it runs and puts them back at
+    the end; an error from the data, or an interrupt, would leave the model without weights:
+    https://github.com/keras-team/keras/blob/v3.15.1/keras/src/backend/jax/trainer.py
+    """
+    import keras
+
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    before = {id(variable): variable._value for variable in _trainer_variables(model)}
+    try:
+        yield
+    except BaseException:
+        if getattr(model, "_jax_state", None):
+            model.jax_state_sync()
+            model._jax_state = None
+        for variable in _trainer_variables(model):
+            if variable._value is None:
+                value = before.get(id(variable))
+                # What was made on the way, moments and metrics, starts at zero.
+                if value is None:
+                    value = keras.ops.zeros(variable.shape, variable.dtype)
+                variable._value = value
+        raise
+
+
+@contextlib.contextmanager
+def unused_weights_allowed():
+    """Within it, no backend warns of weights that the loss does not depend on.
+
+    A masked LM of BERT has a pooler that it does not use. On PyTorch Keras would ask whether the
+    loss was forgotten; on JAX such gradients are zero:
+    https://github.com/keras-team/keras/blob/v3.15.1/keras/src/optimizers/base_optimizer.py
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Gradients do not exist for variables")
+        yield
+
+
+def _trainer_variables(model) -> list:
+    optimizer = getattr(model, "optimizer", None)
+    of_optimizer = optimizer.variables if optimizer is not None else []
+    return [*model.variables, *of_optimizer, *model.metrics_variables]
+
+
+def installed_backends() -> tuple[str, ...]:
+    """Returns Keras's names of the backends whose packages are there; none is imported."""
+    return tuple(
+        backend
+        for backend, packages in _PACKAGES.items()
+        if all(importlib.util.find_spec(name) for name in packages)
+    )
+
+
+def keras_config_path() -> Path:
+    """Returns where the user's Keras config is, or would be."""
+    home = os.environ.get("KERAS_HOME")
+    return (Path(home) if home else Path.home() / ".keras") / "keras.json"
+
+
+def configured_backend() -> str | None:
+    """Returns the backend that the user's Keras config names, or None."""
+    try:
+        config = json.loads(keras_config_path().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    backend = config.get("backend") if isinstance(config, dict) else None
+    return backend if isinstance(backend, str) else None
+
+
+def _write_keras_config(backend: str) -> None:
+    """Writes the config that Keras writes at its first import, with a backend that is installed.
+
+    Keras itself would pin TensorFlow there, whatever `KERAS_BACKEND` says, and every later plain
+    `import keras` would fail.
+    """
+    path = keras_config_path()
+    if path.exists():
+        return
+    config = {
+        "floatx": "float32",
+        "epsilon": 1e-07,
+        "backend": backend,
+        "image_data_format": "channels_last",
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(config, indent=4), encoding="utf-8")
+    except OSError:
+        # A read-only home: Keras cannot write its config there either.
+        return
