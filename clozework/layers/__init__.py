@@ -1,0 +1,53 @@
+"""Building blocks of the models: public layers with KerasHub's names and arguments.
+
+Axes have the same names everywhere:
+
+    batch       rows of the batch
+    tokens      places of a row
+    heads       attention heads
+    head_dim    width of one head
+    hidden_dim  width of the token vectors; heads * head_dim in the encoders here
+    vocabulary  tokens of the vocabulary
+
+`padding_mask`, int32 `(batch, tokens)`, is 0 for padding and 1 for a token. Values 2, 3, ... number
+further texts that are packed into the same row: attention joins tokens of equal value, and
+positions restart at the first token of each packed text.
+"""
+
+from clozework.layers.activations import activation_function, activation_name
+from clozework.layers.disentangled_attention import (
+    DisentangledAttentionEncoder,
+    DisentangledSelfAttention,
+    RelativeEmbedding,
+)
+from clozework.layers.embeddings import (
+    PositionEmbedding,
+    ReversibleEmbedding,
+    SinePositionEncoding,
+    TokenAndPositionEmbedding,
+)
+from clozework.layers.masked_lm_head import MaskedLMHead
+from clozework.layers.masking import MaskedLMMaskGenerator, check_mask_rates
+from clozework.layers.packing import MultiSegmentPacker, StartEndPacker
+from clozework.layers.text_masks import positions_within_texts, self_attention_mask
+from clozework.layers.transformer_encoder import TransformerEncoder
+
+__all__ = [
+    "DisentangledAttentionEncoder",
+    "DisentangledSelfAttention",
+    "MaskedLMHead",
+    "MaskedLMMaskGenerator",
+    "MultiSegmentPacker",
+    "PositionEmbedding",
+    "RelativeEmbedding",
+    "ReversibleEmbedding",
+    "SinePositionEncoding",
+    "StartEndPacker",
+    "TokenAndPositionEmbedding",
+    "TransformerEncoder",
+    "activation_function",
+    "activation_name",
+    "check_mask_rates",
+    "positions_within_texts",
+    "self_attention_mask",
+]

@@ -1,0 +1,324 @@
+"""DeBERTa's disentangled attention: content and relative position are scored apart.
+
+Paper: He et al., 2020, https://arxiv.org/abs/2006.03654; version 3: He et al., 2021,
+https://arxiv.org/abs/2111.09543. What the paper calls `P` is `RelativeEmbedding` here.
+"""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from clozework.errors import ConfigError
+from clozework.layers.text_masks import self_attention_mask
+from clozework.layers.transformer_encoder import EncoderBlock
+
+__all__ = ["DisentangledAttentionEncoder", "DisentangledSelfAttention", "RelativeEmbedding"]
+
+
+@keras.saving.register_keras_serializable("clozework")
+class RelativeEmbedding(keras.layers.Layer):
+    """One learned vector for each bucket of relative positions, normalised.
+
+    Args:
+        hidden_dim: Width of the vectors.
+        bucket_size: Buckets on either side; there are twice as many vectors.
+        layer_norm_epsilon: Added to the variance in layer normalisation.
+        kernel_initializer: Of the vectors.
+
+    Call arguments:
+        inputs: The token vectors; they only connect the layer to a functional model.
+
+    Outputs: `(2 * bucket_size, hidden_dim)`.
+
+    Example:
+    >>> RelativeEmbedding(hidden_dim=8, bucket_size=4)(np.zeros((1, 5, 8))).shape
+    (8, 8)
+    """
+
+    def __init__(
+        self,
+        hidden_dim,
+        bucket_size,
+        layer_norm_epsilon=1e-05,
+        kernel_initializer="glorot_uniform",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.hidden_dim = hidden_dim
+        self.bucket_size = bucket_size
+        self.layer_norm_epsilon = layer_norm_epsilon
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.layer_norm = keras.layers.LayerNormalization(
+            epsilon=layer_norm_epsilon, dtype=self.dtype_policy, name="rel_embeddings_layer_norm"
+        )
+
+    def build(self, inputs_shape):
+        shape = (2 * self.bucket_size, self.hidden_dim)
+        self.rel_embeddings = self.add_weight(
+            name="rel_embedding", shape=shape, initializer=self.kernel_initializer
+        )
+        self.layer_norm.build(shape)
+
+    def call(self, inputs):
+        return self.layer_norm(ops.cast(self.rel_embeddings, self.compute_dtype))
+
+    def compute_output_shape(self, inputs_shape):
+        return (2 * self.bucket_size, self.hidden_dim)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "hidden_dim": self.hidden_dim,
+            "bucket_size": self.bucket_size,
+            "layer_norm_epsilon": self.layer_norm_epsilon,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+
+@keras.saving.register_keras_serializable("clozework")
+class DisentangledSelfAttention(keras.layers.Layer):
+    """Attention scores from content to content, content to position and position to content.
+
+    Position scores depend on the distance of two tokens alone. They are computed for the
+    `2 * tokens - 1` distances that a row has and sheared into place by reshaping: the same numbers
+    as gathering `(batch, heads, tokens, tokens)` scores, without a gather.
+
+    Args:
+        num_heads: Attention heads; must divide `hidden_dim`.
+        hidden_dim: Width of the token vectors.
+        max_position_embeddings: Longest distance that the buckets tell apart.
+        bucket_size: Buckets of distances on either side.
+        dropout: Share of attention weights dropped in training.
+        kernel_initializer, bias_initializer: Of all projections.
+
+    Call arguments:
+        inputs: `(batch, tokens, hidden_dim)`.
+        rel_embeddings: `(2 * bucket_size, hidden_dim)`, from `RelativeEmbedding`.
+        attention_mask: Booleans `(batch, tokens, tokens)`.
+
+    Outputs: `(batch, tokens, hidden_dim)`.
+
+    Example:
+    >>> layer = DisentangledSelfAttention(2, 8, max_position_embeddings=16, bucket_size=4)
+    >>> layer(np.zeros((1, 5, 8)), rel_embeddings=np.zeros((8, 8))).shape
+    (1, 5, 8)
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        hidden_dim,
+        max_position_embeddings=512,
+        bucket_size=256,
+        dropout=0.1,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.hidden_dim = hidden_dim
+        self.max_position_embeddings = max_position_embeddings
+        self.bucket_size = bucket_size
+        self.dropout = dropout
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        if hidden_dim % num_heads:
+            raise ConfigError(
+                f"`num_heads` must divide `hidden_dim`. Received: num_heads={num_heads}, "
+                f"hidden_dim={hidden_dim}."
+            )
+        self.head_dim = hidden_dim // num_heads
+        # Three kinds of scores are summed.
+        self._scale = 1.0 / math.sqrt(3 * self.head_dim)
+
+    def build(self, inputs_shape, rel_embeddings_shape=None, attention_mask_shape=None):
+        self._query_dense = self._projection("query")
+        self._key_dense = self._projection("key")
+        self._value_dense = self._projection("value")
+        self._output_dense = keras.layers.Dense(
+            self.hidden_dim,
+            **self._initializers(),
+            dtype=self.dtype_policy,
+            name="attention_output",
+        )
+        self._attention_dropout = keras.layers.Dropout(
+            self.dropout, dtype=self.dtype_policy, name="attention_dropout"
+        )
+        for layer in (self._query_dense, self._key_dense, self._value_dense, self._output_dense):
+            layer.build(inputs_shape)
+
+    def call(self, inputs, rel_embeddings, attention_mask=None, training=None):
+        # Scaled before the products, which then stay within the range of float16.
+        query = self._heads_first(self._query_dense(inputs)) * self._scale
+        key = self._heads_first(self._key_dense(inputs))
+        value = self._heads_first(self._value_dense(inputs))
+        scores = ops.matmul(query, ops.swapaxes(key, -1, -2))
+        scores = scores + self._position_scores(query, key, rel_embeddings)
+        weights = self._attention_weights(scores, attention_mask)
+        weights = self._attention_dropout(weights, training=training)
+        x = ops.swapaxes(ops.matmul(weights, value), 1, 2)
+        x = ops.reshape(x, (*ops.shape(x)[:2], self.hidden_dim))
+        return self._output_dense(x)
+
+    def compute_output_shape(
+        self, inputs_shape, rel_embeddings_shape=None, attention_mask_shape=None
+    ):
+        return inputs_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "hidden_dim": self.hidden_dim,
+            "max_position_embeddings": self.max_position_embeddings,
+            "bucket_size": self.bucket_size,
+            "dropout": self.dropout,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+        }
+
+    def _position_scores(self, query, key, rel_embeddings):
+        """Content to position and position to content, `(batch, heads, tokens, tokens)`."""
+        tokens = query.shape[2]
+        distances = np.arange(-(tokens - 1), tokens)
+        rows = ops.take(rel_embeddings, self._bucket_rows(distances), axis=0)
+        rows = ops.expand_dims(rows, 0)
+        position_key = self._heads_first(self._key_dense(rows))
+        position_query = self._heads_first(self._query_dense(rows)) * self._scale
+        # At query i the place r of a row of scores is the distance i - j = tokens - 1 - r.
+        by_query = ops.matmul(query, ops.swapaxes(ops.flip(position_key, 2), -1, -2))
+        by_key = ops.matmul(key, ops.swapaxes(position_query, -1, -2))
+        return _sheared(by_query) + ops.swapaxes(_sheared(by_key), -1, -2)
+
+    def _bucket_rows(self, distances):
+        """Rows of the relative embeddings for distances, as in the released implementation.
+
+        Distances up to half of the buckets have one each; farther ones share logarithmic buckets.
+        """
+        middle = self.bucket_size // 2
+        size = np.where(np.abs(distances) < middle, middle - 1, np.abs(distances))
+        # In float32 as upstream: in float64 some distances would fall into the next bucket.
+        ratio = (size / middle).astype("float32")
+        longest = np.float32((self.max_position_embeddings - 1) / middle)
+        with np.errstate(divide="ignore"):
+            logarithmic = middle + np.ceil(np.log(ratio) / np.log(longest) * (middle - 1))
+        buckets = np.where(size <= middle, distances, logarithmic * np.sign(distances))
+        rows = buckets.astype("int32") + self.bucket_size
+        return np.clip(rows, 0, 2 * self.bucket_size - 1)
+
+    def _attention_weights(self, scores, attention_mask):
+        if scores.shape[-1] == 1:
+            # One token attends to itself; Keras would ask whether a sigmoid was meant.
+            return ops.ones_like(scores)
+        # Half floats lose too much in the sum of a long softmax.
+        scores = ops.cast(scores, "float32")
+        if attention_mask is not None:
+            allowed = ops.expand_dims(ops.cast(attention_mask, "bool"), 1)
+            scores = ops.where(allowed, scores, -1e9)
+        return ops.cast(ops.softmax(scores, axis=-1), self.compute_dtype)
+
+    def _heads_first(self, x):
+        return ops.swapaxes(x, 1, 2)
+
+    def _projection(self, name):
+        return keras.layers.EinsumDense(
+            equation="abc,cde->abde",
+            output_shape=(None, self.num_heads, self.head_dim),
+            bias_axes="de",
+            **self._initializers(),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def _initializers(self):
+        return {
+            "kernel_initializer": self.kernel_initializer.clone(),
+            "bias_initializer": self.bias_initializer.clone(),
+        }
+
+
+@keras.saving.register_keras_serializable("clozework")
+class DisentangledAttentionEncoder(EncoderBlock):
+    """An encoder block with disentangled attention; see `TransformerEncoder` for the rest.
+
+    Args:
+        max_position_embeddings, bucket_size: As in `DisentangledSelfAttention`.
+        Others: As in `TransformerEncoder`.
+
+    Call arguments:
+        inputs: `(batch, tokens, hidden_dim)`.
+        rel_embeddings: `(2 * bucket_size, hidden_dim)`.
+        padding_mask: `(batch, tokens)`; see `clozework.layers`.
+
+    Example:
+    >>> layer = DisentangledAttentionEncoder(16, 2, max_position_embeddings=16, bucket_size=4)
+    >>> layer(np.zeros((1, 5, 8)), rel_embeddings=np.zeros((8, 8))).shape
+    (1, 5, 8)
+    """
+
+    def __init__(
+        self,
+        intermediate_dim,
+        num_heads,
+        max_position_embeddings=512,
+        bucket_size=256,
+        **kwargs,
+    ):
+        super().__init__(intermediate_dim, num_heads, **kwargs)
+        self.max_position_embeddings = max_position_embeddings
+        self.bucket_size = bucket_size
+
+    def make_self_attention(self, hidden_dim):
+        return DisentangledSelfAttention(
+            num_heads=self.num_heads,
+            hidden_dim=hidden_dim,
+            max_position_embeddings=self.max_position_embeddings,
+            bucket_size=self.bucket_size,
+            dropout=self.dropout,
+            kernel_initializer=self.kernel_initializer.clone(),
+            bias_initializer=self.bias_initializer.clone(),
+            dtype=self.dtype_policy,
+            name="self_attention_layer",
+        )
+
+    def build(self, inputs_shape, rel_embeddings_shape=None, padding_mask_shape=None):
+        super().build(inputs_shape)
+        self._self_attention_layer.build(inputs_shape)
+
+    def call(self, inputs, rel_embeddings, padding_mask=None, training=None):
+        x = self._self_attention_layer_norm(inputs) if self.normalize_first else inputs
+        mask = None if padding_mask is None else self_attention_mask(padding_mask)
+        x = self._self_attention_layer(
+            x, rel_embeddings=rel_embeddings, attention_mask=mask, training=training
+        )
+        x = self.join_attention(x, inputs, training)
+        return self.feed_forward(x, training)
+
+    def compute_output_shape(
+        self, inputs_shape, rel_embeddings_shape=None, padding_mask_shape=None
+    ):
+        return inputs_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "max_position_embeddings": self.max_position_embeddings,
+            "bucket_size": self.bucket_size,
+        }
+
+
+def _sheared(scores):
+    """Moves row i of `(..., tokens, 2 * tokens - 1)` left by `tokens - 1 - i` places.
+
+    `sheared[..., i, j] = scores[..., i, j - i + tokens - 1]`, done by padding and reshaping.
+    """
+    batch, heads = ops.shape(scores)[:2]
+    tokens = scores.shape[2]
+    flat = ops.reshape(
+        ops.pad(scores, ((0, 0), (0, 0), (0, 0), (0, 1))), (batch, heads, 2 * tokens * tokens)
+    )
+    flat = flat[:, :, tokens - 1 : tokens - 1 + tokens * (2 * tokens - 1)]
+    return ops.reshape(flat, (batch, heads, tokens, 2 * tokens - 1))[:, :, :, :tokens]
