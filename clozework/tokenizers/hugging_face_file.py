@@ -1,0 +1,225 @@
+"""Reading of Hugging Face's `tokenizer.json`: what in it are arguments of our tokenizers.
+
+A file whose steps are not those that the tokenizer here takes is refused: reading it as if they
+were would give other ids than it does.
+"""
+
+import base64
+import functools
+import json
+import lzma
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from typing import Any
+
+from clozework.errors import PresetError
+from clozework.tokenizers.assets import read_text
+from clozework.tokenizers.piece_model import PieceModel, PieceType
+
+__all__ = ["read_byte_pair_file", "read_unigram_file", "read_word_piece_file"]
+
+_LONGEST_WORD = 100
+# Steps that SentencePiece takes by itself.
+_SPACE_STEPS = frozenset(
+    {
+        ("Strip", None, None),
+        ("Prepend", None, None),
+        ("Replace", " {2,}", " "),
+        ("Replace", " {2,}", "\u2581"),
+        ("Replace", r"\s{2,}|[\n\r\t]", " "),
+        ("Replace", " ", "\u2581"),
+    }
+)
+_BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
+
+
+def read_word_piece_file(path) -> dict[str, Any]:
+    """Returns the arguments of `WordPieceTokenizer` that a `tokenizer.json` says."""
+    content = _read(path, "WordPiece")
+    model, normalizer = content["model"], content.get("normalizer") or {}
+    _check(path, "normalizer", normalizer.get("type"), ("BertNormalizer",))
+    _check(path, "normalizer.clean_text", normalizer.get("clean_text"), (True,))
+    _check(path, "pre_tokenizer", _kind(content.get("pre_tokenizer")), ("BertPreTokenizer",))
+    longest = model.get("max_input_chars_per_word", _LONGEST_WORD)
+    _check(path, "model.max_input_chars_per_word", longest, (_LONGEST_WORD,))
+    lowercase, strip_accents = normalizer.get("lowercase", True), normalizer.get("strip_accents")
+    return {
+        "vocabulary": _vocabulary(content),
+        "lowercase": lowercase,
+        # None stands for "as lowercase"; that is what our default means.
+        "strip_accents": strip_accents is True,
+        "keep_accents": lowercase and strip_accents is False,
+        "split_on_cjk": normalizer.get("handle_chinese_chars", True),
+        "suffix_indicator": model.get("continuing_subword_prefix", "##"),
+        "oov_token": model.get("unk_token", "[UNK]"),
+    }
+
+
+def read_byte_pair_file(path) -> dict[str, Any]:
+    """Returns the arguments of `BytePairTokenizer` that a `tokenizer.json` says."""
+    content = _read(path, "BPE")
+    model, words = content["model"], content.get("pre_tokenizer") or {}
+    _check(path, "normalizer", _kind(content.get("normalizer")), (None,))
+    _check(path, "pre_tokenizer", words.get("type"), ("ByteLevel",))
+    _check(path, "pre_tokenizer.use_regex", words.get("use_regex", True), (True,))
+    for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
+        _check(path, f"model.{option}", model.get(option) or None, (None,))
+    _check(path, "model.ignore_merges", model.get("ignore_merges", False), (False,))
+    return {
+        "vocabulary": _vocabulary(content),
+        "merges": [
+            rule if isinstance(rule, str) else " ".join(rule) for rule in model.get("merges", ())
+        ],
+        "add_prefix_space": words.get("add_prefix_space", False),
+    }
+
+
+def read_unigram_file(path, *, first_tokens: tuple[str, ...], last_token: str | None) -> PieceModel:
+    """Returns the SentencePiece model from which a `tokenizer.json` was made.
+
+    Args:
+        path: The file.
+        first_tokens: Tokens that stand there in place of the model's <unk>, <s> and </s>.
+        last_token: The token that stands there behind the model's pieces.
+    """
+    content = _read(path, "Unigram")
+    model = content["model"]
+    entries = [(str(piece), float(score)) for piece, score in model["vocab"]]
+    unk_id = model["unk_id"]
+    if first_tokens:
+        names = tuple(piece for piece, _ in entries[: len(first_tokens)])
+        _check(path, "model.vocab's first tokens", names, (first_tokens,))
+        if entries[-1][0] == last_token:
+            entries.pop()
+        entries = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), *entries[len(first_tokens) :]]
+        unk_id = 0
+    pieces = [piece for piece, _ in entries]
+    kinds = _piece_types(pieces, content.get("added_tokens") or (), unk_id)
+    names = {token: i for i, token in enumerate(pieces)}
+    return PieceModel(
+        pieces=pieces,
+        scores=[score for _, score in entries],
+        types=kinds,
+        byte_fallback=PieceType.BYTE in kinds,
+        unk_piece=pieces[unk_id],
+        bos_piece=_first_of(("<s>", "[CLS]", "<bos>"), names),
+        eos_piece=_first_of(("</s>", "[SEP]", "<eos>"), names),
+        pad_piece=_first_of(("<pad>", "[PAD]"), names),
+        **_unigram_spaces(path, content),
+    )
+
+
+def _unigram_spaces(path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what normaliser and pre-tokenizer say about characters and spaces."""
+    steps = list(_steps(content.get("normalizer"), "normalizers"))
+    kinds = [_signature(step) for step in steps]
+    charsmaps = [step["precompiled_charsmap"] for step in steps if step["type"] == "Precompiled"]
+    forms = {"NFC", "NFKC", "Nmt"}
+    strange = [
+        kind
+        for kind in kinds
+        if kind not in _SPACE_STEPS and kind[0] not in {*forms, "Precompiled"}
+    ]
+    _check(path, "normalizer", tuple(strange), ((),))
+    words = list(_steps(content.get("pre_tokenizer"), "pretokenizers"))
+    known = ("WhitespaceSplit", "Metaspace")
+    strange = [step["type"] for step in words if step["type"] not in known]
+    _check(path, "pre_tokenizer", tuple(strange), ((),))
+    metaspace = next((step for step in words if step["type"] == "Metaspace"), {})
+    scheme = metaspace.get("prepend_scheme", "always")
+    if charsmaps:
+        charsmap, name = base64.b64decode(charsmaps[0]), ""
+    elif any(kind[0] in forms for kind in kinds):
+        # transformers 5 writes the tokenizers of SentencePiece models so; the models themselves
+        # have SentencePiece's default.
+        charsmap, name = _nmt_nfkc(), "nmt_nfkc"
+    else:
+        charsmap, name = b"", "identity"
+    return {
+        "charsmap": charsmap,
+        "normalizer_name": name,
+        "add_dummy_prefix": scheme != "never" and metaspace.get("add_prefix_space", True),
+        "remove_extra_whitespaces": any(step["type"] == "WhitespaceSplit" for step in words)
+        or any(kind[0] == "Replace" and "{2,}" in str(kind[1]) for kind in kinds),
+    }
+
+
+def _piece_types(pieces: list[str], added_tokens: Iterable[Mapping], unk_id: int) -> list[int]:
+    kinds = [int(PieceType.NORMAL)] * len(pieces)
+    places = {piece: i for i, piece in enumerate(pieces)}
+    for token in added_tokens:
+        if token["content"] in places:
+            kind = PieceType.CONTROL if token.get("special") else PieceType.USER_DEFINED
+            kinds[places[token["content"]]] = int(kind)
+    for name in ("<s>", "</s>"):
+        if name in places:
+            kinds[places[name]] = int(PieceType.CONTROL)
+    are_bytes = [i for i, piece in enumerate(pieces) if _BYTE_PIECE.fullmatch(piece)]
+    if len(are_bytes) == 256:
+        for i in are_bytes:
+            kinds[i] = int(PieceType.BYTE)
+    kinds[unk_id] = int(PieceType.UNKNOWN)
+    return kinds
+
+
+@functools.cache
+def _nmt_nfkc() -> bytes:
+    """Returns SentencePiece's default map of characters (Apache-2.0, as the rest of it)."""
+    stored = resources.files("clozework.tokenizers").joinpath("nmt_nfkc.charsmap.xz")
+    return lzma.decompress(stored.read_bytes())
+
+
+def _read(path, kind: str) -> dict[str, Any]:
+    try:
+        content = json.loads(read_text(path, "tokenizer"))
+    except json.JSONDecodeError as error:
+        raise PresetError(f"'{path}' is not a JSON file: {error}.") from error
+    model = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(model, dict) or "vocab" not in model:
+        raise PresetError(
+            f"'{path}' is not a tokenizer.json of Hugging Face: it has no model.vocab."
+        )
+    # Files of the first versions leave the type out.
+    _check(path, "model.type", model.get("type", kind), (kind,))
+    return content
+
+
+def _vocabulary(content: Mapping[str, Any]) -> dict[str, int]:
+    """Returns token -> id, with the tokens that were added to the model's."""
+    added = {token["content"]: token["id"] for token in content.get("added_tokens") or ()}
+    return {**content["model"]["vocab"], **added}
+
+
+def _check(path, what: str, value, accepted: tuple) -> None:
+    if value not in accepted:
+        expected = " or ".join(map(repr, accepted))
+        raise PresetError(
+            f"'{path}' has {what} {value!r}; this tokenizer takes only {expected}. Use the "
+            "vocabulary files that the model was published with, or another tokenizer."
+        )
+
+
+def _kind(step: Mapping[str, Any] | None) -> str | None:
+    return None if step is None else step.get("type")
+
+
+def _steps(step: Mapping[str, Any] | None, key: str) -> Iterable[Mapping[str, Any]]:
+    """Yields the steps of a sequence of sequences of steps."""
+    if step is None:
+        return
+    if step["type"] != "Sequence":
+        yield step
+        return
+    for part in step[key]:
+        yield from _steps(part, key)
+
+
+def _signature(step: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
+    if step["type"] != "Replace":
+        return step["type"], None, None
+    return "Replace", next(iter(step["pattern"].values())), step["content"]
+
+
+def _first_of(names: tuple[str, ...], known: Mapping[str, int]) -> str:
+    return next((name for name in names if name in known), names[0])

@@ -1,0 +1,75 @@
+"""The Rust pipelines behind `WordPieceTokenizer` and `BytePairTokenizer`."""
+
+from collections.abc import Callable, Iterable
+
+import tokenizers
+
+from clozework.tokenizers.tokenizer import Encoding
+
+__all__ = ["Pipeline"]
+
+
+class Pipeline:
+    """A Rust tokenizer in two versions: with the special tokens in texts recognised, and without.
+
+    They are two because the library keeps the choice in the tokenizer, not in the call: switching
+    it back and forth would not be safe with threads.
+
+    Args:
+        build: Returns a new Rust tokenizer without added tokens.
+        tokens_in_strings: Tokens that count as special where they stand in a text.
+        tokens_always_in_strings: Tokens that do so even when nobody asked.
+        tokens_taking_space_before: Those of them that take the spaces before them along.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], tokenizers.Tokenizer],
+        *,
+        tokens_in_strings: Iterable[str],
+        tokens_always_in_strings: Iterable[str] = (),
+        tokens_taking_space_before: Iterable[str] = (),
+    ):
+        self._build = build
+        self._always = list(dict.fromkeys(tokens_always_in_strings))
+        self._recognised = list(dict.fromkeys([*self._always, *tokens_in_strings]))
+        self._taking_space = frozenset(tokens_taking_space_before)
+        self._plain = self._with_added_tokens(self._always)
+        # Made when it is first needed: a vocabulary takes its time and memory.
+        self._recognising: tokenizers.Tokenizer | None = None
+
+    def encode(self, texts: list[str], recognised: bool) -> list[Encoding]:
+        """Returns ids and offsets of each text."""
+        encodings = self._version(recognised).encode_batch(texts, add_special_tokens=False)
+        return [Encoding(encoding.ids, encoding.offsets) for encoding in encodings]
+
+    def encode_ids(self, texts: list, recognised: bool, *, is_split: bool = False):
+        """Returns the ids of each text, or of each list of words where `is_split`."""
+        encodings = self._version(recognised).encode_batch_fast(
+            texts, is_pretokenized=is_split, add_special_tokens=False
+        )
+        return [encoding.ids for encoding in encodings]
+
+    def decode(self, rows: list[list[int]]) -> list[str]:
+        """Returns the text of each row of ids."""
+        return self._plain.decode_batch(rows, skip_special_tokens=False)
+
+    def _version(self, recognised: bool) -> tokenizers.Tokenizer:
+        if not recognised:
+            return self._plain
+        if self._recognising is None:
+            self._recognising = self._with_added_tokens(self._recognised)
+        return self._recognising
+
+    def _with_added_tokens(self, tokens: list[str]) -> tokenizers.Tokenizer:
+        tokenizer = self._build()
+        tokenizer.add_special_tokens(
+            [
+                # Found in the text as written, not as normalised: "[mask]" is no special token.
+                tokenizers.AddedToken(
+                    token, special=True, normalized=False, lstrip=token in self._taking_space
+                )
+                for token in tokens
+            ]
+        )
+        return tokenizer

@@ -1,0 +1,195 @@
+"""Reading of tokenizer.json."""
+
+import base64
+import json
+
+import pytest
+import tokenizers
+from tokenizers import models, normalizers, pre_tokenizers
+
+from clozework.errors import PresetError
+from clozework.tokenizers.piece_model import PieceType, read_piece_model
+from tests.unit.tokenizers.families import (
+    BYTE_PAIRS,
+    MERGES,
+    PIECES,
+    WORD_PIECES,
+    BytePair,
+    SentencePiece,
+    WordPiece,
+    piece_model,
+)
+
+
+def word_piece(**options):
+    vocabulary = {token: i for i, token in enumerate(WORD_PIECES)}
+    tokenizer = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(**options)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+def byte_pair(**options):
+    merges = [tuple(merge.split(" ")) for merge in MERGES]
+    tokenizer = tokenizers.Tokenizer(models.BPE(BYTE_PAIRS, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(**{"add_prefix_space": False, **options})
+    return tokenizer
+
+
+def unigram(normalizer=None):
+    vocabulary = [(piece, score) for piece, score, _ in PIECES]
+    tokenizer = tokenizers.Tokenizer(models.Unigram(vocabulary, unk_id=1))
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
+    )
+    tokenizer.add_special_tokens(["<pad>", "<unk>", "<s>", "</s>"])
+    return tokenizer
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Returns a function that stores a Rust tokenizer, with changes to its JSON."""
+
+    def store(tokenizer, **changes):
+        content = json.loads(tokenizer.to_str())
+        for path, value in changes.items():
+            *parents, last = path.split("__")
+            place = content
+            for parent in parents:
+                place = place[parent]
+            place[last] = value
+        path = tmp_path / "tokenizer.json"
+        path.write_text(json.dumps(content), encoding="utf-8")
+        return path
+
+    return store
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, (True, False, False, True)),
+        ({"lowercase": False}, (False, False, False, True)),
+        ({"strip_accents": False}, (True, False, True, True)),
+        ({"lowercase": False, "strip_accents": False}, (False, False, False, True)),
+        ({"lowercase": False, "strip_accents": True}, (False, True, False, True)),
+        ({"handle_chinese_chars": False}, (True, False, False, False)),
+    ],
+)
+def test_options_of_word_piece(stored, options, expected):
+    upstream = word_piece(**options)
+    ours = WordPiece.from_hugging_face_file(stored(upstream))
+    assert (ours.lowercase, ours.strip_accents, ours.keep_accents, ours.split_on_cjk) == expected
+    text = "The CAFÉ café 中国."
+    assert ours(text).tolist() == upstream.encode(text).ids
+
+
+def test_added_tokens_are_part_of_the_vocabulary(stored):
+    upstream = word_piece()
+    upstream.add_special_tokens(["[MASK]", "[NEW]"])
+    ours = WordPiece.from_hugging_face_file(stored(upstream))
+    assert ours.token_to_id("[NEW]") == len(WORD_PIECES)
+
+
+def test_byte_pairs_are_read(stored):
+    ours = BytePair.from_hugging_face_file(stored(byte_pair(add_prefix_space=True)))
+    assert ours.add_prefix_space is True
+    assert ours("fox ab").tolist() == BytePair(BYTE_PAIRS, MERGES)(" fox ab").tolist()
+    # As the library wrote rules until 2024.
+    path = stored(byte_pair(), model__merges=MERGES)
+    assert BytePair.from_hugging_face_file(path).merges == MERGES
+
+
+def test_a_unigram_model_is_restored(stored, tmp_path, default_charsmap):
+    path = stored(unigram(normalizers.Precompiled(default_charsmap)))
+    ours = SentencePiece.from_hugging_face_file(path, sequence_length=9)
+    assert ours.sequence_length == 9
+    expected = read_piece_model(piece_model(charsmap=default_charsmap))
+    assert read_piece_model(ours.proto) == expected
+    ours.save_assets(tmp_path)
+    loaded = SentencePiece()
+    loaded.load_assets(tmp_path)
+    assert loaded(["ﬁ ab\tfox"]) == SentencePiece(piece_model(charsmap=default_charsmap))(
+        ["ﬁ ab\tfox"]
+    )
+
+
+def test_fairseqs_numbers_are_taken_back(stored, default_charsmap):
+    class Fairseq(SentencePiece):
+        has_fairseq_ids = True
+
+    pieces = [("<unk>", 0.0, PieceType.UNKNOWN), *PIECES[2:4], *PIECES[4:]]
+    original = Fairseq(piece_model(pieces, charsmap=default_charsmap))
+    scores = {piece: score for piece, score, _ in pieces}
+    vocabulary = [[token, scores.get(token, 0.0)] for token in original.get_vocabulary()]
+    path = stored(
+        unigram(normalizers.Precompiled(default_charsmap)),
+        model__vocab=vocabulary,
+        model__unk_id=3,
+    )
+    restored = Fairseq.from_hugging_face_file(path)
+    assert restored.get_vocabulary() == original.get_vocabulary()
+    assert read_piece_model(restored.proto).pieces == [piece for piece, _, _ in pieces]
+    with pytest.raises(PresetError, match=r"has model.vocab's first tokens"):
+        Fairseq.from_hugging_face_file(stored(unigram()))
+
+
+def test_transformers_5_leaves_the_map_of_deberta_out(stored, default_charsmap):
+    steps = [
+        normalizers.Replace(tokenizers.Regex(r"\s{2,}|[\n\r\t]"), " "),
+        normalizers.NFC(),
+        normalizers.Strip(left=False, right=True),
+    ]
+    ours = SentencePiece.from_hugging_face_file(stored(unigram(normalizers.Sequence(steps))))
+    assert read_piece_model(ours.proto).charsmap == default_charsmap
+
+
+def test_a_unigram_model_without_normaliser_has_no_map(stored):
+    ours = SentencePiece.from_hugging_face_file(stored(unigram()))
+    assert read_piece_model(ours.proto).charsmap == b""
+
+
+def test_pieces_for_bytes_are_recognised(stored):
+    vocabulary = [[piece, score] for piece, score, _ in PIECES]
+    vocabulary += [[f"<0x{byte:02X}>", 0.0] for byte in range(256)]
+    ours = SentencePiece.from_hugging_face_file(stored(unigram(), model__vocab=vocabulary))
+    assert ours("é").tolist() == [4, len(PIECES) + 0xC3, len(PIECES) + 0xA9]
+
+
+@pytest.mark.parametrize(
+    ("cls", "make", "changes", "message"),
+    [
+        (WordPiece, word_piece, {"normalizer": {"type": "NFC"}}, "has normalizer 'NFC'; this tok"),
+        (WordPiece, word_piece, {"normalizer__clean_text": False}, "normalizer.clean_text False"),
+        (WordPiece, word_piece, {"pre_tokenizer": None}, "has pre_tokenizer None"),
+        (WordPiece, word_piece, {"model__max_input_chars_per_word": 9}, "per_word 9; .* only 100"),
+        (WordPiece, byte_pair, {}, "has model.type 'BPE'; this tokenizer takes only 'WordPiece'"),
+        (WordPiece, word_piece, {"model": None}, "is not a tokenizer.json .*: it has no model.voc"),
+        (BytePair, byte_pair, {"normalizer": {"type": "NFC"}}, "has normalizer 'NFC'"),
+        (BytePair, byte_pair, {"pre_tokenizer": None}, "has pre_tokenizer None"),
+        (BytePair, byte_pair, {"pre_tokenizer__use_regex": False}, "pre_tokenizer.use_regex False"),
+        (BytePair, byte_pair, {"model__byte_fallback": True}, "has model.byte_fallback True"),
+        (BytePair, byte_pair, {"model__ignore_merges": True}, "has model.ignore_merges True"),
+        (SentencePiece, unigram, {"normalizer": {"type": "Lowercase"}}, "normalizer .*Lowercase"),
+        (SentencePiece, unigram, {"pre_tokenizer": {"type": "Digits"}}, "pre_tokenizer .*Digits"),
+    ],
+)
+def test_what_the_tokenizer_does_not_do_is_refused(stored, cls, make, changes, message):
+    with pytest.raises(PresetError, match=message):
+        cls.from_hugging_face_file(stored(make(), **changes))
+
+
+def test_a_file_that_is_no_json_is_named(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(PresetError, match=r"tokenizer.json' is not a JSON file: Expecting"):
+        WordPiece.from_hugging_face_file(path)
+
+
+def test_the_map_of_characters_is_stored_as_base64(stored, default_charsmap):
+    path = stored(unigram(normalizers.Precompiled(default_charsmap)))
+    content = json.loads(path.read_text(encoding="utf-8"))
+    charsmap = content["normalizer"]["precompiled_charsmap"]
+    assert base64.b64decode(charsmap) == default_charsmap
