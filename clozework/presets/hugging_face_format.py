@@ -1,0 +1,103 @@
+"""The form of a family in Hugging Face `transformers`, as tables; `hugging_face.py` walks them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from clozework.presets.weight_map import Computed, Layer
+
+__all__ = ["Converted", "HuggingFaceFormat", "HuggingFaceHead", "encoder_block_rows"]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A config value that differs from ours: `read` makes ours of theirs, `write` theirs of ours.
+
+    `default` is what an absent value means, as in the config class of `transformers`.
+    """
+
+    theirs: str
+    read: Callable[[Any], Any] = lambda value: value
+    write: Callable[[Any], Any] = lambda value: value
+    default: Any = None
+
+
+@dataclass(frozen=True)
+class HuggingFaceHead:
+    """How a task's head is stored.
+
+    Attributes:
+        architecture: The class in `transformers`.
+        rows: Weight rows of the head.
+        config: Task argument -> their config value, as in `HuggingFaceFormat.config`.
+        skips: Layers of the backbone that this class of theirs does not have.
+    """
+
+    architecture: str
+    rows: tuple[Layer | Computed, ...]
+    config: Mapping[str, str | Converted] = field(default_factory=dict)
+    skips: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HuggingFaceFormat:
+    """The tables of a family.
+
+    Attributes:
+        model_type: In `config.json`.
+        architecture: The class in `transformers` that is a bare encoder.
+        prefix: What their task models put before the encoder's tensor names.
+        config: Backbone argument -> name of their config value, or a `Converted` one.
+        fixed: Their config values that the architecture implies; others are refused.
+        stated: Names in `fixed` without which a config means something else.
+        harmless: Names of their config values without effect on the numbers, beside the usual.
+        rows: Weight rows of the backbone.
+        unused: Patterns of tensors that no model of ours needs.
+        heads: Name of the task's base class -> its head.
+        tokenizer_class: In `tokenizer_config.json`.
+        tokenizer_files: Their names of vocabulary files -> argument of our tokenizer.
+        tokenizer_options: Argument of our tokenizer -> name in `tokenizer_config.json`.
+    """
+
+    model_type: str
+    architecture: str
+    prefix: str
+    config: Mapping[str, str | Converted]
+    rows: tuple[Layer | Computed, ...]
+    heads: Mapping[str, HuggingFaceHead]
+    tokenizer_class: str
+    tokenizer_files: Mapping[str, str]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    stated: frozenset[str] = frozenset()
+    harmless: frozenset[str] = frozenset()
+    unused: tuple[str, ...] = ()
+    tokenizer_options: Mapping[str, str | Converted] = field(default_factory=dict)
+
+
+def encoder_block_rows(ours: str, theirs: str, **names: str) -> tuple[Layer, ...]:
+    """Returns the rows of an encoder block, as BERT and its descendants store it.
+
+    Args:
+        ours: Path of our blocks, with `{i}`.
+        theirs: Path of their blocks, with `{i}`.
+        **names: Our layer -> their module, where it differs from BERT's.
+    """
+    modules = {
+        "query": "attention.self.query",
+        "key": "attention.self.key",
+        "value": "attention.self.value",
+        "attention_output": "attention.output.dense",
+        "self_attention_layer_norm": "attention.output.LayerNorm",
+        "feedforward_intermediate_dense": "intermediate.dense",
+        "feedforward_output_dense": "output.dense",
+        "feedforward_layer_norm": "output.LayerNorm",
+        **names,
+    }
+    inside_attention = ("query", "key", "value", "attention_output")
+    return tuple(
+        Layer(
+            f"{ours}/self_attention_layer/{name}" if name in inside_attention else f"{ours}/{name}",
+            f"{theirs}.{module}",
+        )
+        for name, module in modules.items()
+    )
