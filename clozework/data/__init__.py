@@ -1,0 +1,34 @@
+"""What a user hands to `fit`, `evaluate` or `predict` -> examples -> batches.
+
+    x, y, sample_weight ──> columns, texts, arrays   one collection: lists, NumPy, pandas, ...
+                       └──> streams                  one after another: generators, loaders, ...
+                                 └──> batches        what Keras iterates over
+
+An *example* is one text (`str`) or several that belong together (a tuple of `str`: a pair).
+Nothing here knows a model or a tokenizer: a `preprocess` function handed in by the caller turns
+the examples of a batch into arrays. Where `is_text` is False, x is already arrays.
+
+What counts as what:
+
+* A list, array or column holds examples. A list whose items are lists or tuples holds pairs,
+  a tuple of columns holds the first texts, the second texts, and so on, as in KerasHub.
+* A stream (generator, loader, dataset) yields examples or batches, by Keras's convention as x,
+  `(x, y)` or `(x, y, sample_weight)`. In x a string is an example, a tuple of strings a pair,
+  a list or an array a batch. `("text", "label")` is therefore a text with its label; a pair
+  of texts without a label is `(("first", "second"),)`.
+"""
+
+from clozework.data.batches import Batches, CollectionBatches, StreamBatches, quiet_end_of_stream
+from clozework.data.making import make_dataset
+from clozework.data.splitting import split_validation
+from clozework.data.streams import open_stream
+
+__all__ = [
+    "Batches",
+    "CollectionBatches",
+    "StreamBatches",
+    "make_dataset",
+    "open_stream",
+    "quiet_end_of_stream",
+    "split_validation",
+]

@@ -1,0 +1,164 @@
+"""Numbers: preprocessed inputs, labels and weights, checked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from clozework.data.columns import as_array, as_list, describe, is_text, plain_row
+from clozework.data.texts import checked_strings
+from clozework.errors import InputError
+
+__all__ = ["Arrays", "read_arrays", "read_labels", "read_weights"]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Examples as arrays: one, or a dict, tuple or list of them, examples along the first axis."""
+
+    structure: object
+
+    def __len__(self) -> int:
+        return len(keras.tree.flatten(self.structure)[0])
+
+    def take(self, indices: Sequence[int]):
+        """Returns the same structure with the examples at `indices`."""
+        return keras.tree.map_structure(lambda array: array[np.asarray(indices)], self.structure)
+
+    def all(self):
+        """Returns all examples."""
+        return self.structure
+
+    def part(self, start: int, stop: int):
+        """Returns the same structure with some successive examples."""
+        return keras.tree.map_structure(lambda array: array[start:stop], self.structure)
+
+    def strings(self) -> list[str] | None:
+        """Returns all labels, also those of ragged rows, if they are strings; else None."""
+        if not isinstance(self.structure, np.ndarray) or self.structure.dtype != object:
+            return None
+        flat: list = []
+        for item in self.structure:
+            flat.extend(item if isinstance(item, list) else [item])
+        return flat if flat and all(isinstance(item, str) for item in flat) else None
+
+
+def read_arrays(values, name: str = "x") -> Arrays:
+    """Returns arrays of numbers in the structure of `values`: dicts, tuples, lists of arrays.
+
+    A list (or tuple) of numbers, or of lists, is one array.
+
+    Raises `InputError` for anything but numbers, and for different numbers of examples.
+    """
+    structure = _structure(values, name)
+    sizes = {f"{len(array)}" for array in keras.tree.flatten(structure)}
+    if len(sizes) > 1:
+        raise InputError(
+            f"{name} holds arrays of different lengths, {' and '.join(sorted(sizes))}. The first "
+            "axis of each must be the examples."
+        )
+    if not sizes:
+        raise InputError(f"{name} is {describe(values)}: there are no arrays in it.")
+    return Arrays(structure)
+
+
+def read_labels(y, *, is_text: bool) -> Arrays:
+    """Returns labels: an array of numbers, or of `object` with strings or ragged rows.
+
+    Args:
+        y: labels as anything that `make_dataset` takes.
+        is_text: whether they belong to texts. If not, only numbers will do, in any structure.
+
+    Raises `InputError` for missing labels and for mixtures of kinds.
+    """
+    if not is_text:
+        return read_arrays(y, "y")
+    items = None if isinstance(y, np.ndarray) else as_list(y)
+    if items is None:
+        array = _with_axes(as_array(y, "y"), "y")
+        if array.dtype.kind in "biuf":
+            return Arrays(_without_missing(array))
+        items = array.tolist()
+    items = [plain_row(item) for item in items]
+    kinds = set(map(type, items))
+    if any(issubclass(kind, (str, bytes)) for kind in kinds):
+        return Arrays(_objects(checked_strings(items, "y[{}]".format, "label")))
+    if kinds and all(issubclass(kind, (list, tuple)) for kind in kinds):
+        return Arrays(_label_rows(items))
+    return Arrays(_without_missing(_numbers(as_array(items, "y"), "y")))
+
+
+def read_weights(sample_weight, *, is_text: bool) -> Arrays:
+    """Returns weights as numbers. Raises `InputError` for anything else."""
+    if is_text:
+        return Arrays(_numbers(as_array(sample_weight, "sample_weight"), "sample_weight"))
+    return read_arrays(sample_weight, "sample_weight")
+
+
+def _structure(values, name: str):
+    if isinstance(values, Mapping):
+        return {key: _structure(value, f"{name}[{key!r}]") for key, value in values.items()}
+    if isinstance(values, (tuple, list)) and any(map(_holds_examples, values)):
+        parts = [_structure(value, f"{name}[{i}]") for i, value in enumerate(values)]
+        return tuple(parts) if isinstance(values, tuple) else parts
+    return _numbers(as_array(values, name), name)
+
+
+def _holds_examples(value) -> bool:
+    """Tells whether `value` is one of several inputs, rather than a row of one."""
+    return isinstance(value, Mapping) or (
+        not isinstance(value, (list, tuple, str, bytes)) and np.ndim(value) > 0
+    )
+
+
+def _numbers(array: np.ndarray, name: str) -> np.ndarray:
+    array = _with_axes(array, name)
+    if array.dtype.kind in "biufc" or array.dtype.name.startswith(("bfloat16", "float8")):
+        return array
+    flat = array.ravel().tolist()
+    wrong = next((i for i, item in enumerate(flat) if not isinstance(item, (int, float))), None)
+    if wrong is None:
+        # Objects that are all numbers: a pandas column that once held something else.
+        return np.asarray(flat).reshape(array.shape)
+    place = np.unravel_index(wrong, array.shape)
+    where = f"{name}[{', '.join(str(i) for i in place)}]"
+    hint = (
+        "Texts need a preprocessor; without one, hand in arrays."
+        if is_text(flat[wrong])
+        else "Leave such rows out, or put numbers in their place."
+    )
+    raise InputError(f"{where} is {describe(flat[wrong])}, but numbers were expected. {hint}")
+
+
+def _with_axes(array: np.ndarray, name: str) -> np.ndarray:
+    if array.ndim == 0:
+        raise InputError(
+            f"{name} is {describe(array.item())}, a single value. Expected one for each example."
+        )
+    return array
+
+
+def _without_missing(array: np.ndarray) -> np.ndarray:
+    """Refuses NaN among single labels, which is how pandas writes a missing integer."""
+    if array.ndim == 1 and array.dtype.kind == "f" and np.isnan(array).any():
+        raise InputError(
+            f"y[{int(np.argmax(np.isnan(array)))}] is nan: a label is missing. Leave such rows out."
+        )
+    return array
+
+
+def _label_rows(items: list) -> np.ndarray:
+    """Returns rows of labels as one array; as `object` if they are strings or ragged."""
+    lengths = {len(row) for row in items}
+    if len(lengths) == 1 and not any(is_text(label) for row in items for label in row):
+        return _numbers(np.asarray(items), "y")
+    return _objects([list(row) for row in items])
+
+
+def _objects(items: list) -> np.ndarray:
+    array = np.empty(len(items), dtype=object)
+    # One by one: NumPy would take rows of one length for a second axis.
+    for i, item in enumerate(items):
+        array[i] = item
+    return array
