@@ -1,0 +1,29 @@
+"""The abstract classes: backbone, preprocessor, and each task with its own."""
+
+from clozework.tasks.backbone import Backbone
+from clozework.tasks.conversion import convert_preset
+from clozework.tasks.description import PresetDescription, describe_preset
+from clozework.tasks.masked_lm import Candidate, FilledMask, FilledText, MaskedLM
+from clozework.tasks.masked_lm_preprocessor import MaskedLMPreprocessor
+from clozework.tasks.preprocessor import Preprocessor
+from clozework.tasks.task import Task
+from clozework.tasks.text_classifier import FirstTokenHead, PooledOutputHead, TextClassifier
+from clozework.tasks.text_classifier_preprocessor import TextClassifierPreprocessor
+
+__all__ = [
+    "Backbone",
+    "Candidate",
+    "FilledMask",
+    "FilledText",
+    "FirstTokenHead",
+    "MaskedLM",
+    "MaskedLMPreprocessor",
+    "PooledOutputHead",
+    "Preprocessor",
+    "PresetDescription",
+    "Task",
+    "TextClassifier",
+    "TextClassifierPreprocessor",
+    "convert_preset",
+    "describe_preset",
+]

@@ -1,0 +1,102 @@
+"""Constructor arguments of models: recorded once, checked by their names."""
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from clozework.errors import ConfigError
+
+__all__ = [
+    "argument_defaults",
+    "recorded_arguments",
+    "stored_arguments",
+    "unknown_arguments",
+]
+
+_KERAS_ARGUMENTS = frozenset({"name", "trainable"})
+_POSITIVE = (
+    "vocabulary_size",
+    "num_layers",
+    "num_heads",
+    "hidden_dim",
+    "embedding_dim",
+    "intermediate_dim",
+    "max_sequence_length",
+    "num_segments",
+    "bucket_size",
+    "num_classes",
+)
+
+
+def argument_defaults(cls: type) -> dict[str, inspect.Parameter]:
+    """Returns the constructor's own parameters by name, without `**kwargs`."""
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    return {p.name: p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD}
+
+
+def unknown_arguments(cls: type, names, known) -> ConfigError:
+    """Returns the error for arguments that `cls` does not have, with the names they resemble."""
+    hints = []
+    for name in names:
+        similar = difflib.get_close_matches(name, known, n=1)
+        hints.append(f"{name!r}" + (f" (did you mean {similar[0]!r}?)" if similar else ""))
+    return ConfigError(
+        f"{cls.__name__} has no argument {', '.join(hints)}. It has: {', '.join(known)}."
+    )
+
+
+def recorded_arguments(cls: type, args: tuple, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns every argument of the constructor with its value, defaults included.
+
+    Raises:
+        ConfigError: If an argument is unknown, missing, or has a value that no model can have.
+    """
+    parameters = argument_defaults(cls)
+    unknown = [name for name in kwargs if name not in parameters and name not in _KERAS_ARGUMENTS]
+    if unknown:
+        raise unknown_arguments(cls, unknown, [*parameters, *sorted(_KERAS_ARGUMENTS)])
+    own = {name: value for name, value in kwargs.items() if name in parameters}
+    try:
+        bound = inspect.Signature(list(parameters.values())).bind(*args, **own)
+    except TypeError as error:
+        raise ConfigError(f"{cls.__name__}: {error}.") from error
+    bound.apply_defaults()
+    _check_values(cls, bound.arguments)
+    return dict(bound.arguments)
+
+
+def stored_arguments(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arguments that belong in a config.
+
+    Those that KerasHub has, always; keyword-only ones, which are ours, only where they differ
+    from the default, which is what KerasHub computes.
+    """
+    parameters = argument_defaults(cls)
+    return {
+        name: value
+        for name, value in arguments.items()
+        if parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY
+        or value != parameters[name].default
+    }
+
+
+def _check_values(cls: type, arguments: Mapping[str, Any]) -> None:
+    problems = []
+    for name in _POSITIVE:
+        value = arguments.get(name)
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        if name in arguments and value is not None and not is_count:
+            problems.append(f"`{name}` must be a positive integer, not {value!r}")
+    dropout = arguments.get("dropout", 0.0)
+    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        problems.append(f"`dropout` must be at least 0 and less than 1, not {dropout!r}")
+    if not problems and {"hidden_dim", "num_heads"} <= arguments.keys():
+        hidden_dim, num_heads = arguments["hidden_dim"], arguments["num_heads"]
+        if hidden_dim % num_heads:
+            problems.append(
+                f"`num_heads` must divide `hidden_dim`, but {hidden_dim} is not a multiple "
+                f"of {num_heads}"
+            )
+    if problems:
+        raise ConfigError(f"{cls.__name__}: {'; '.join(problems)}.")

@@ -1,0 +1,170 @@
+"""From an object to a preset: what `save_to_preset` and `export_to_transformers` do."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from clozework import __version__
+from clozework.errors import ClozeworkWarning, PresetError
+from clozework.presets import (
+    BACKBONE_FILES,
+    PREPROCESSOR_FILES,
+    Converted,
+    family_of,
+    metadata_record,
+    staged_directory,
+    stored_values,
+    write_h5,
+    write_object,
+    write_tokenizer,
+)
+from clozework.presets import hugging_face as hf
+
+__all__ = [
+    "export_backbone",
+    "export_task",
+    "save_backbone",
+    "save_preprocessor",
+    "save_task",
+]
+
+
+def save_backbone(backbone, directory, max_shard_size: float = 10, *, tokenizer=None) -> None:
+    """See `Backbone.save_to_preset`; a tokenizer is saved with it."""
+    with staged_directory(directory, replaces=BACKBONE_FILES) as staged:
+        _write_backbone(staged, backbone, max_shard_size)
+        if tokenizer is not None:
+            write_tokenizer(staged, tokenizer)
+
+
+def save_preprocessor(preprocessor, directory) -> None:
+    """See `Preprocessor.save_to_preset`."""
+    with staged_directory(directory, replaces=PREPROCESSOR_FILES) as staged:
+        _write_preprocessor(staged, preprocessor)
+
+
+def save_task(task, directory, max_shard_size: float) -> None:
+    """See `Task.save_to_preset`."""
+    with staged_directory(directory) as staged:
+        _write_backbone(staged, task.backbone, max_shard_size)
+        write_object(staged / "task.json", task)
+        if task.has_task_weights():
+            values, names = stored_values(task, skip=(task.backbone,))
+            write_h5(staged, "task.weights.h5", values, names)
+        if task.preprocessor is not None:
+            _write_preprocessor(staged, task.preprocessor)
+
+
+def export_backbone(backbone, directory, *, tokenizer=None) -> None:
+    """See `Backbone.export_to_transformers`; a tokenizer is exported with it."""
+    form = _form_of(type(backbone))
+    with staged_directory(directory) as staged:
+        config = {
+            **_backbone_config(form, backbone),
+            "architectures": [form.architecture],
+        }
+        hf.write_json(staged / "config.json", config)
+        hf.write_hugging_face_weights(form, staged, _values_by_path(backbone.weights))
+        if tokenizer is not None:
+            longest = backbone.arguments.get("max_sequence_length")
+            _export_tokenizer(form, staged, tokenizer, longest)
+
+
+def export_task(task, directory) -> None:
+    """See `Task.export_to_transformers`."""
+    form = _form_of(type(task.backbone))
+    head = form.heads[task.kind]
+    backbone_config = _backbone_config(form, task.backbone)
+    _warn_of_shared_values(head, backbone_config, task)
+    with staged_directory(directory) as staged:
+        config = {
+            **backbone_config,
+            **hf.hugging_face_config(head.config, task.arguments),
+            **task.hugging_face_config(),
+            "architectures": [head.architecture],
+        }
+        hf.write_json(staged / "config.json", config)
+        hf.write_hugging_face_weights(
+            form,
+            staged,
+            _values_by_path(task.backbone.weights),
+            head=head,
+            head_values=_values_by_path(task.head_variables()),
+        )
+        if task.preprocessor is not None:
+            preprocessor = task.preprocessor
+            _export_tokenizer(form, staged, preprocessor.tokenizer, preprocessor.sequence_length)
+
+
+def _write_backbone(directory: Path, backbone, max_shard_size: float) -> None:
+    write_object(directory / "config.json", backbone)
+    metadata = metadata_record(backbone, __version__)
+    (directory / "metadata.json").write_text(json.dumps(metadata, indent=4), encoding="utf-8")
+    values, names = stored_values(backbone)
+    write_h5(directory, "model.weights.h5", values, names, max_shard_size=max_shard_size)
+
+
+def _write_preprocessor(directory: Path, preprocessor) -> None:
+    write_object(directory / preprocessor.config_file, preprocessor)
+    write_tokenizer(directory, preprocessor.tokenizer)
+
+
+def _backbone_config(form, backbone) -> dict[str, Any]:
+    return {
+        "model_type": form.model_type,
+        **{name: v[0] if isinstance(v, tuple) else v for name, v in form.fixed.items()},
+        **hf.hugging_face_config(form.config, backbone.arguments),
+        "torch_dtype": keras.dtype_policies.get(backbone.dtype_policy).variable_dtype,
+    }
+
+
+def _warn_of_shared_values(head, backbone_config: Mapping[str, Any], task) -> None:
+    """Says which values of the head are lost where theirs has one value for encoder and head."""
+    lost = []
+    for ours, row in head.config.items():
+        row = Converted(row) if isinstance(row, str) else row
+        if row.theirs in backbone_config:
+            value, theirs = row.read(task.arguments[ours]), row.read(backbone_config[row.theirs])
+            if value != theirs:
+                lost.append(f"`{ours}` is {value!r} here, but {theirs!r} there, as in the encoder")
+    if lost:
+        warnings.warn(
+            f"`transformers` will compute {type(task).__name__} a little differently: "
+            f"{'; '.join(lost)}.",
+            ClozeworkWarning,
+            stacklevel=4,
+        )
+
+
+def _export_tokenizer(form, directory: Path, tokenizer, longest: int | None) -> None:
+    assets = directory / "assets"
+    assets.mkdir()
+    tokenizer.save_assets(assets)
+    written = dict(zip(tokenizer.file_assets, form.tokenizer_files, strict=True))
+    for ours, theirs in written.items():
+        (assets / ours).rename(directory / theirs)
+    assets.rmdir()
+    options = hf.hugging_face_config(form.tokenizer_options, vars(tokenizer))
+    content = {
+        "tokenizer_class": form.tokenizer_class,
+        **({"model_max_length": longest} if longest else {}),
+        **options,
+    }
+    hf.write_json(directory / "tokenizer_config.json", content)
+
+
+def _values_by_path(variables) -> dict[str, Any]:
+    return {v.path: keras.ops.convert_to_numpy(v.value) for v in variables}
+
+
+def _form_of(backbone_cls: type):
+    form = family_of(backbone_cls).hugging_face
+    if form is None:
+        raise PresetError(
+            f"{backbone_cls.__name__} has no form in Hugging Face `transformers` to export to."
+        )
+    return form

@@ -1,0 +1,361 @@
+"""The abstract task: a backbone with a head, trained and used on raw strings."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+
+from clozework.backend import unused_weights_allowed
+from clozework.data import make_dataset, open_stream, quiet_end_of_stream, split_validation
+from clozework.errors import ConfigError, InputError
+from clozework.presets import class_property, presets_of
+from clozework.tasks.arguments import stored_arguments
+from clozework.tasks.loading import load_task
+from clozework.tasks.recorded_model import RecordedModel
+from clozework.tasks.saving import export_task, save_task
+
+__all__ = ["Task", "without_needless_padding"]
+
+# Rows are cut to one of these lengths: a compiled program serves one shape.
+_ROW_LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+
+
+class Task(RecordedModel):
+    """Base class of models with a head, such as `MaskedLM` and `TextClassifier`.
+
+    `fit`, `evaluate` and `predict` take raw strings, in any form that `clozework.data` describes,
+    and preprocess them batch by batch. With `preprocessor=None` they take the model's inputs.
+    """
+
+    backbone_cls: ClassVar[type]
+    preprocessor_cls: ClassVar[type]
+    # The name of the abstract task, by which formats and tables know it.
+    kind: ClassVar[str]
+
+    def __new__(cls, *args, **kwargs):
+        instance = super().__new__(cls, *args, **kwargs)
+        if args or kwargs:
+            arguments = instance.arguments
+            _check_parts(cls, arguments["backbone"], arguments["preprocessor"])
+        return instance
+
+    def __init__(self, backbone, preprocessor, *, inputs, outputs, compile=True, **kwargs):  # noqa: A002
+        self.backbone = backbone
+        self.preprocessor = preprocessor
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+        if compile:
+            self.compile()
+
+    @class_property
+    def presets(cls):  # noqa: N805
+        """The built-in presets of the class, by name."""
+        return presets_of(cls)
+
+    @property
+    def preprocessor(self):
+        """What turns strings into inputs; None to hand in inputs."""
+        return self._preprocessor
+
+    @preprocessor.setter
+    def preprocessor(self, preprocessor):
+        _check_preprocessor(type(self), preprocessor)
+        # Past Keras's tracking: a preprocessor holds nothing to train.
+        object.__setattr__(self, "_preprocessor", preprocessor)
+
+    @classmethod
+    def from_preset(cls, preset, load_weights=True, **kwargs):
+        """Returns the task that is stored at, or built in as, `preset`.
+
+        Args:
+            preset: Built-in name, `kaggle://` or `hf://` handle, or directory.
+            load_weights: Whether to load the stored weights; otherwise they are random.
+            **kwargs: Arguments of the task (`num_classes`), its backbone (`dtype`) and its
+                preprocessor (`sequence_length`) that replace stored ones.
+
+        Raises:
+            PresetError: If it cannot be found or read, or is of another kind.
+            ConfigError: If an argument is unknown or missing.
+
+        Example:
+        >>> masked_lm = Task.from_preset("deberta_v3_tiny_en_demo")
+        >>> type(masked_lm).__name__
+        'DebertaV3MaskedLM'
+        """
+        return load_task(cls, preset, load_weights, kwargs)
+
+    def save_to_preset(self, preset_dir, max_shard_size=10):
+        """Saves model, head, preprocessor and tokenizer to a directory, whole or not at all."""
+        save_task(self, preset_dir, max_shard_size)
+
+    def export_to_transformers(self, path):
+        """Writes a directory that `transformers` reads, tokenizer included."""
+        export_task(self, path)
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        sample_weight=None,
+        validation_data=None,
+        validation_split=0.0,
+        validation_batch_size=None,
+        shuffle=True,
+        class_weight=None,
+        seed=None,
+        epochs=1,
+        steps_per_epoch=None,
+        validation_steps=None,
+        **kwargs,
+    ):
+        """Trains the model; arguments as in `keras.Model.fit`, with x also raw strings.
+
+        Args:
+            x, y, sample_weight: Examples, labels and weights; see `clozework.data`.
+            shuffle: Whether each epoch has another order.
+            seed: The same seed gives the same orders; None takes Keras's.
+        """
+        if validation_split:
+            (x, y, sample_weight), validation_data = split_validation(
+                x,
+                y,
+                sample_weight,
+                validation_split=validation_split,
+                is_text=self.preprocessor is not None,
+            )
+        dataset = self._dataset(
+            x,
+            y,
+            sample_weight,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            epochs=1 if steps_per_epoch else epochs,
+        )
+        if validation_data is not None:
+            validation_data = self._dataset(
+                *keras.utils.unpack_x_y_sample_weight(validation_data),
+                batch_size=validation_batch_size or batch_size,
+                epochs=1 if validation_steps else epochs,
+            )
+        self.learn_labels(dataset, validation_data)
+        if class_weight is not None:
+            dataset.weigh_classes(self.prepare_class_weight(class_weight))
+        with unused_weights_allowed(), quiet_end_of_stream(dataset, validation_data):
+            return super().fit(
+                dataset,
+                validation_data=validation_data,
+                shuffle=False,
+                epochs=epochs,
+                steps_per_epoch=steps_per_epoch,
+                validation_steps=validation_steps,
+                **kwargs,
+            )
+
+    def evaluate(self, x=None, y=None, batch_size=None, sample_weight=None, **kwargs):
+        """Returns loss and metrics; arguments as in `keras.Model.evaluate`."""
+        if kwargs.get("_use_cached_eval_dataset"):
+            return super().evaluate(x, y, **kwargs)
+        dataset = self._dataset(x, y, sample_weight, batch_size=batch_size)
+        with quiet_end_of_stream(dataset):
+            return super().evaluate(dataset, **kwargs)
+
+    def predict(self, x, batch_size=None, **kwargs):
+        """Returns the model's outputs for all examples; arguments as in `keras.Model.predict`."""
+        dataset = self._dataset(x, preprocess=self._prediction_batch, batch_size=batch_size)
+        with quiet_end_of_stream(dataset):
+            return super().predict(dataset, **kwargs)
+
+    def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+        """Trains on one batch; arguments as in `keras.Model.train_on_batch`."""
+        batch = self._one_batch(x, y, sample_weight, self._training_batch)
+        with unused_weights_allowed():
+            return super().train_on_batch(*batch, **kwargs)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+        """Evaluates one batch; arguments as in `keras.Model.test_on_batch`."""
+        batch = self._one_batch(x, y, sample_weight, self._training_batch)
+        return super().test_on_batch(*batch, **kwargs)
+
+    def predict_on_batch(self, x):
+        """Returns the model's outputs for one batch."""
+        (inputs,) = self._one_batch(x, None, None, self._prediction_batch)
+        return super().predict_on_batch(inputs)
+
+    def __call__(self, inputs, *args, **kwargs):
+        if _holds_text(inputs):
+            raise InputError(
+                f"{self.name!r} was called with text, but takes arrays. Use "
+                f"`predict([...])` for text, or call the model on `preprocessor([...])`."
+            )
+        self.check_inputs(inputs)
+        return super().__call__(inputs, *args, **kwargs)
+
+    def check_inputs(self, inputs) -> None:
+        """Raises `InputError` for ids out of range, where their values are known."""
+        self.backbone.check_inputs(inputs)
+
+    def check_row_length(self) -> None:
+        """Raises `ConfigError` if the preprocessor makes rows that the backbone cannot read."""
+        longest = self.backbone.longest_row
+        if self.preprocessor is None or longest is None:
+            return
+        length = self.preprocessor.sequence_length
+        if length > longest:
+            raise ConfigError(
+                f"{self.preprocessor.name!r} makes rows of sequence_length={length} tokens, but "
+                f"{self.backbone.name!r} has positions for max_sequence_length={longest}. Set "
+                f"`preprocessor.sequence_length = {longest}`, or make a longer backbone."
+            )
+
+    def prepare_labels(self, y):
+        """Returns labels as the loss takes them; a task with label names turns names into ids."""
+        return y
+
+    def prepare_class_weight(self, class_weight: Mapping) -> Mapping[int, float]:
+        """Returns weights by class number; a task with label names takes them by name, too."""
+        return class_weight
+
+    def learn_labels(self, training, validation=None) -> None:
+        """Called before training with the data, for tasks whose labels have names."""
+
+    def needs_pooled_output(self) -> bool:
+        """Returns whether the head reads the backbone's pooled output, where it has one."""
+        return False
+
+    def has_task_weights(self) -> bool:
+        """Returns whether the head has weights of its own."""
+        return bool(self.head_variables())
+
+    def head_variables(self) -> list:
+        """Returns the weights that do not belong to the backbone."""
+        of_backbone = {id(variable) for variable in self.backbone.weights}
+        return [variable for variable in self.weights if id(variable) not in of_backbone]
+
+    def hugging_face_config(self) -> dict[str, Any]:
+        """Returns what an exported config says of the task beyond the tables."""
+        return {}
+
+    def get_config(self):
+        arguments = stored_arguments(type(self), self.arguments)
+        return {
+            **arguments,
+            "backbone": self.backbone,
+            "preprocessor": self.preprocessor,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        # A `.keras` file holds the parts as configs.
+        config = dict(config)
+        for part in ("backbone", "preprocessor"):
+            if isinstance(config[part], Mapping):
+                config[part] = keras.saving.deserialize_keras_object(config[part], custom_objects)
+        return cls(**config)
+
+    def save_assets(self, dir_path):
+        """Called by Keras when it writes a `.keras` file: adds the vocabulary."""
+        if self.preprocessor is not None:
+            self.preprocessor.tokenizer.save_assets(dir_path)
+
+    def load_assets(self, dir_path):
+        """Called by Keras when it reads a `.keras` file."""
+        if self.preprocessor is not None:
+            self.preprocessor.tokenizer.load_assets(dir_path)
+
+    def compile(self, *args, **kwargs):
+        # Keras would keep the metrics of an earlier `compile` where this one has none.
+        self._compile_metrics = None
+        super().compile(*args, **kwargs)
+
+    def get_compile_config(self):
+        """Called by Keras when it writes a `.keras` file."""
+        config = super().get_compile_config()
+        return {**config, "has_trained": self.optimizer.built} if config else config
+
+    def compile_from_config(self, config):
+        """Called by Keras when it reads a `.keras` file."""
+        arguments = dict(config)
+        has_trained = arguments.pop("has_trained")
+        self.compile(**keras.saving.deserialize_keras_object(arguments))
+        # Keras loads the moments next, if there are any, and warns unless there is room for all.
+        if has_trained:
+            self.optimizer.build(self.trainable_variables)
+
+    def _dataset(self, x, y=None, sample_weight=None, *, preprocess=None, **options):
+        self.check_row_length()
+        return make_dataset(
+            x,
+            y,
+            sample_weight,
+            preprocess=preprocess or self._training_batch,
+            is_text=self.preprocessor is not None,
+            **options,
+        )
+
+    def _one_batch(self, x, y, sample_weight, preprocess) -> tuple:
+        if isinstance(x, keras.utils.PyDataset) or open_stream(x) is not None:
+            raise InputError(
+                f"x is a stream ({type(x).__name__}), but one batch was expected: a list of "
+                f"examples. `fit`, `evaluate` and `predict` read streams."
+            )
+        dataset = self._dataset(x, y, sample_weight, preprocess=preprocess, batch_size=_ALL_IN_ONE)
+        return dataset[0]
+
+    def _training_batch(self, x, y, sample_weight):
+        """What Keras trains on, from one batch of examples."""
+        if self.preprocessor is not None:
+            batch = self.preprocessor(x, y=y, sample_weight=sample_weight)
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+            x = without_needless_padding(x)
+        self.check_inputs(x)
+        y = self.prepare_labels(y)
+        return (x, y) if sample_weight is None else (x, y, sample_weight)
+
+    def _prediction_batch(self, x, y, sample_weight):
+        """What Keras predicts, from one batch of examples."""
+        if self.preprocessor is not None:
+            x = without_needless_padding(self.preprocessor(x))
+        self.check_inputs(x)
+        return (x,)
+
+
+_ALL_IN_ONE = 2**31 - 1
+
+
+def _check_parts(cls: type, backbone, preprocessor) -> None:
+    if not isinstance(backbone, cls.backbone_cls):
+        raise ConfigError(
+            f"{cls.__name__} needs a {cls.backbone_cls.__name__} as its backbone. "
+            f"Received: a {type(backbone).__name__}."
+        )
+    _check_preprocessor(cls, preprocessor)
+
+
+def _check_preprocessor(cls: type, preprocessor) -> None:
+    if preprocessor is not None and not isinstance(preprocessor, cls.preprocessor_cls):
+        raise ConfigError(
+            f"{cls.__name__} needs a {cls.preprocessor_cls.__name__}. "
+            f"Received: a {type(preprocessor).__name__}."
+        )
+
+
+def _holds_text(inputs) -> bool:
+    if isinstance(inputs, str):
+        return True
+    if isinstance(inputs, list | tuple):
+        return any(_holds_text(item) for item in inputs)
+    return isinstance(inputs, np.ndarray) and inputs.dtype.kind in "USO"
+
+
+def without_needless_padding(x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Cuts rows to the shortest of a few lengths that holds all tokens: the numbers stay."""
+    used = int(x["padding_mask"].sum(axis=1).max(initial=1))
+    full = x["padding_mask"].shape[1]
+    length = next((length for length in _ROW_LENGTHS if used <= length <= full), full)
+    return {
+        name: values[:, :length] if name != "mask_positions" else values
+        for name, values in x.items()
+    }
