@@ -1,0 +1,289 @@
+"""BERT: the transformer encoder trained to fill masks and to tell which sentence comes next.
+
+Paper: Devlin et al., 2018, https://arxiv.org/abs/1810.04805
+Every other encoder here is described by how it differs from this one.
+"""
+
+import keras
+
+from clozework.layers import (
+    PositionEmbedding,
+    ReversibleEmbedding,
+    TransformerEncoder,
+    activation_name,
+)
+from clozework.models.built_in_presets import built_in_presets
+from clozework.models.encoder_tables import (
+    CLASS_NAMES,
+    ENCODER_CONFIG,
+    MASKED_LM_CONFIG,
+    WORD_PIECE_OPTIONS,
+    masked_lm_rows,
+)
+from clozework.presets import (
+    Converted,
+    Family,
+    HuggingFaceFormat,
+    HuggingFaceHead,
+    Layer,
+    encoder_block_rows,
+    register,
+)
+from clozework.tasks import (
+    Backbone,
+    MaskedLM,
+    MaskedLMPreprocessor,
+    PooledOutputHead,
+    TextClassifier,
+    TextClassifierPreprocessor,
+)
+from clozework.tokenizers import WordPieceTokenizer
+
+__all__ = [
+    "BertBackbone",
+    "BertMaskedLM",
+    "BertMaskedLMPreprocessor",
+    "BertTextClassifier",
+    "BertTextClassifierPreprocessor",
+    "BertTokenizer",
+]
+
+
+class BertBackbone(Backbone):
+    """BERT encoder: one vector per token, and one for the text.
+
+    Args:
+        vocabulary_size: Number of tokens in the vocabulary.
+        num_layers: Number of transformer blocks.
+        num_heads: Attention heads per block; must divide `hidden_dim`.
+        hidden_dim: Width of the token vectors.
+        intermediate_dim: Width of the hidden layer of each feed-forward network.
+        dropout: Share of activations dropped in training, everywhere.
+        max_sequence_length: Longest input, in tokens, that has position embeddings.
+        num_segments: Number of kinds of `segment_ids`.
+        dtype: Precision of computation and weights, as in `keras.layers.Layer`.
+        activation: Of the feed-forward networks. KerasHub computes `"gelu_tanh"`; checkpoints of
+            Hugging Face mean `"gelu"`, and loading them sets it.
+        layer_norm_epsilon: Added to the variance in layer normalisation.
+
+    Inputs: int32 `"token_ids"`, `"segment_ids"` and `"padding_mask"` (1 for a token), each
+        `(batch, tokens)`.
+    Outputs: `"sequence_output"` `(batch, tokens, hidden_dim)` and `"pooled_output"`
+        `(batch, hidden_dim)`.
+
+    Example:
+    >>> backbone = BertBackbone(
+    ...     vocabulary_size=30, num_layers=2, num_heads=2, hidden_dim=8, intermediate_dim=16
+    ... )
+    >>> ids = np.array([[2, 7, 9, 3]])
+    >>> inputs = {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": 0 * ids + 1}
+    >>> backbone(inputs)["pooled_output"].shape
+    (1, 8)
+    """
+
+    input_names = ("token_ids", "segment_ids", "padding_mask")
+
+    def __init__(
+        self,
+        vocabulary_size,
+        num_layers,
+        num_heads,
+        hidden_dim,
+        intermediate_dim,
+        dropout=0.1,
+        max_sequence_length=512,
+        num_segments=2,
+        dtype=None,
+        *,
+        activation="gelu_tanh",
+        layer_norm_epsilon=1e-12,
+        **kwargs,
+    ):
+        initializer = keras.initializers.TruncatedNormal(stddev=0.02)
+        self.token_embedding = ReversibleEmbedding(
+            vocabulary_size,
+            hidden_dim,
+            embeddings_initializer=initializer.clone(),
+            dtype=dtype,
+            name="token_embedding",
+        )
+        self.position_embedding = PositionEmbedding(
+            max_sequence_length, initializer.clone(), dtype=dtype, name="position_embedding"
+        )
+        self.segment_embedding = keras.layers.Embedding(
+            num_segments, hidden_dim, initializer.clone(), dtype=dtype, name="segment_embedding"
+        )
+        self.embeddings_add = keras.layers.Add(dtype=dtype, name="embeddings_add")
+        self.embeddings_layer_norm = keras.layers.LayerNormalization(
+            epsilon=layer_norm_epsilon, dtype=dtype, name="embeddings_layer_norm"
+        )
+        self.embeddings_dropout = keras.layers.Dropout(
+            dropout, dtype=dtype, name="embeddings_dropout"
+        )
+        self.transformer_layers = [
+            TransformerEncoder(
+                intermediate_dim,
+                num_heads,
+                dropout=dropout,
+                activation=activation_name(activation),
+                layer_norm_epsilon=layer_norm_epsilon,
+                kernel_initializer=initializer.clone(),
+                dtype=dtype,
+                name=f"transformer_layer_{i}",
+            )
+            for i in range(num_layers)
+        ]
+        self.pooled_dense = keras.layers.Dense(
+            hidden_dim,
+            "tanh",
+            kernel_initializer=initializer.clone(),
+            dtype=dtype,
+            name="pooled_dense",
+        )
+        inputs = self.symbolic_inputs()
+        super().__init__(inputs=inputs, outputs=self._flow(inputs), dtype=dtype, **kwargs)
+
+    def _flow(self, inputs):
+        tokens = self.token_embedding(inputs["token_ids"])
+        positions = self.position_embedding(tokens, padding_mask=inputs["padding_mask"])
+        segments = self.segment_embedding(inputs["segment_ids"])
+        x = self.embeddings_add((tokens, positions, segments))
+        x = self.embeddings_layer_norm(x)
+        x = self.embeddings_dropout(x)
+        for layer in self.transformer_layers:
+            x = layer(x, padding_mask=inputs["padding_mask"])
+        return {"sequence_output": x, "pooled_output": self.pooled_dense(x[:, 0, :])}
+
+
+class BertTokenizer(WordPieceTokenizer):
+    """WordPiece with BERT's special tokens.
+
+    Args:
+        vocabulary: Tokens in the order of their ids, or the path of a text file with one a line.
+        lowercase: Whether to lowercase, and to strip accents with it, as uncased checkpoints do.
+
+    Example:
+    >>> tokenizer = BertTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "fox"])
+    >>> tokenizer("the fox").tolist()
+    [5, 6]
+    """
+
+    special_tokens_by_role = {
+        "cls": "[CLS]",
+        "sep": "[SEP]",
+        "pad": "[PAD]",
+        "mask": "[MASK]",
+        "start": "[CLS]",
+        "end": "[SEP]",
+    }
+    num_separators = 1
+
+    def __init__(self, vocabulary=None, lowercase=False, **kwargs):
+        super().__init__(vocabulary, lowercase=lowercase, **kwargs)
+
+
+class BertTextClassifierPreprocessor(TextClassifierPreprocessor):
+    """Turns strings, or pairs of strings, into inputs for `BertTextClassifier`."""
+
+    backbone_cls = BertBackbone
+    tokenizer_cls = BertTokenizer
+
+
+class BertMaskedLMPreprocessor(MaskedLMPreprocessor):
+    """Turns strings into inputs with masks for `BertMaskedLM`."""
+
+    backbone_cls = BertBackbone
+    tokenizer_cls = BertTokenizer
+
+
+class BertMaskedLM(MaskedLM):
+    """BERT with the head that predicts masked tokens; see `MaskedLM`."""
+
+    backbone_cls = BertBackbone
+    preprocessor_cls = BertMaskedLMPreprocessor
+
+
+class BertTextClassifier(TextClassifier):
+    """BERT with a classifier on its pooled output; see `TextClassifier`."""
+
+    backbone_cls = BertBackbone
+    preprocessor_cls = BertTextClassifierPreprocessor
+    head = PooledOutputHead()
+
+    def __init__(
+        self,
+        backbone,
+        num_classes,
+        preprocessor=None,
+        activation=None,
+        dropout=0.1,
+        *,
+        label_names=None,
+        **kwargs,
+    ):
+        super().__init__(
+            backbone,
+            num_classes,
+            preprocessor,
+            activation,
+            None,
+            dropout,
+            label_names=label_names,
+            **kwargs,
+        )
+
+
+FAMILY = Family(
+    name="bert",
+    title="BERT",
+    backbone=BertBackbone,
+    tokenizer=BertTokenizer,
+    tasks=(BertMaskedLM, BertTextClassifier),
+    aliases={
+        "BertClassifier": BertTextClassifier,
+        "BertPreprocessor": BertTextClassifierPreprocessor,
+    },
+    presets=built_in_presets("bert"),
+    hugging_face=HuggingFaceFormat(
+        model_type="bert",
+        architecture="BertModel",
+        prefix="bert.",
+        config={
+            **ENCODER_CONFIG,
+            "num_segments": "type_vocab_size",
+            "layer_norm_epsilon": Converted("layer_norm_eps", default=1e-12),
+        },
+        fixed={"position_embedding_type": "absolute"},
+        rows=(
+            Layer("token_embedding", "embeddings.word_embeddings"),
+            Layer("position_embedding", "embeddings.position_embeddings"),
+            Layer("segment_embedding", "embeddings.token_type_embeddings"),
+            Layer("embeddings_layer_norm", "embeddings.LayerNorm"),
+            *encoder_block_rows("transformer_layer_{i}", "encoder.layer.{i}"),
+            Layer("pooled_dense", "pooler.dense", is_optional=True),
+        ),
+        unused=("embeddings.position_ids", "cls.seq_relationship.*", "cls.predictions.decoder.*"),
+        heads={
+            "MaskedLM": HuggingFaceHead(
+                architecture="BertForMaskedLM",
+                rows=masked_lm_rows(
+                    dense="cls.predictions.transform.dense",
+                    norm="cls.predictions.transform.LayerNorm",
+                    bias="cls.predictions",
+                ),
+                config=MASKED_LM_CONFIG,
+                skips=("pooled_dense",),
+            ),
+            "TextClassifier": HuggingFaceHead(
+                architecture="BertForSequenceClassification",
+                rows=(Layer("logits", "classifier"),),
+                config={"num_classes": CLASS_NAMES},
+            ),
+        },
+        tokenizer_class="BertTokenizer",
+        tokenizer_files={"vocab.txt": "vocabulary"},
+        tokenizer_options=WORD_PIECE_OPTIONS,
+    ),
+)
+
+register(FAMILY)

@@ -1,0 +1,77 @@
+"""What the encoders share of their form in Hugging Face `transformers`, as values."""
+
+from clozework.layers import activation_name
+from clozework.presets import Converted, Layer
+
+__all__ = [
+    "ACTIVATION",
+    "CLASS_NAMES",
+    "ENCODER_CONFIG",
+    "MASKED_LM_CONFIG",
+    "WORD_PIECE_OPTIONS",
+    "masked_lm_rows",
+]
+
+_ACTIVATIONS = {"gelu_tanh": "gelu_pytorch_tanh"}
+
+
+def _their_activation(name: str) -> str:
+    """Their name of an activation of ours."""
+    name = activation_name(name)
+    return _ACTIVATIONS.get(name, name)
+
+
+ACTIVATION = Converted("hidden_act", read=activation_name, write=_their_activation, default="gelu")
+
+# Backbone argument -> config value, as in BERT and most of its descendants.
+ENCODER_CONFIG = {
+    "vocabulary_size": "vocab_size",
+    "num_layers": "num_hidden_layers",
+    "num_heads": "num_attention_heads",
+    "hidden_dim": "hidden_size",
+    "intermediate_dim": "intermediate_size",
+    "dropout": Converted("hidden_dropout_prob", default=0.1),
+    "max_sequence_length": "max_position_embeddings",
+    "activation": ACTIVATION,
+}
+
+# The number of classes is that of the labels' names.
+CLASS_NAMES = Converted(
+    "id2label",
+    read=len,
+    write=lambda num_classes: {str(i): f"LABEL_{i}" for i in range(num_classes)},
+    default={"0": "LABEL_0", "1": "LABEL_1"},
+)
+
+# Their heads use the encoder's activation and epsilon, which the backbone's table writes.
+MASKED_LM_CONFIG = {
+    "head_activation": Converted(
+        "hidden_act", read=activation_name, write=lambda name: None, default="gelu"
+    ),
+    "head_layer_norm_epsilon": Converted("layer_norm_eps", write=lambda epsilon: None),
+}
+
+WORD_PIECE_OPTIONS = {
+    "lowercase": Converted("do_lower_case", default=True),
+    "split_on_cjk": Converted("tokenize_chinese_chars", default=True),
+    # Three states: None follows the case, as does our default.
+    "strip_accents": Converted(
+        "strip_accents", read=lambda value: value is True, write=lambda value: value or None
+    ),
+    "keep_accents": Converted(
+        "strip_accents",
+        read=lambda value: value is False,
+        write=lambda keep: False if keep else None,
+    ),
+}
+
+
+def masked_lm_rows(
+    dense: str | tuple[str, ...], norm: str | tuple[str, ...], bias: str | tuple[str, ...]
+) -> tuple[Layer, ...]:
+    """Returns the rows of a masked LM head; `bias` names the module that has the output's bias."""
+    return (
+        Layer("mlm_head/intermediate_dense", dense),
+        Layer("mlm_head/intermediate_layer_norm", norm),
+        Layer("mlm_head", bias),
+    )

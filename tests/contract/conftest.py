@@ -1,0 +1,48 @@
+"""Every family and every task of the registry, as fixtures."""
+
+import pytest
+
+from clozework import models
+from tests.contract.families import FAMILIES, TASKS, tiny_backbone, tiny_task
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request):
+    """A registered family."""
+    return FAMILIES[request.param]
+
+
+@pytest.fixture(scope="module")
+def backbone(family):
+    """A tiny backbone of the family, shared: tests don't train it."""
+    return tiny_backbone(family)
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def task_cls(request):
+    """A task class of a registered family."""
+    return TASKS[request.param]
+
+
+@pytest.fixture(scope="module")
+def task(task_cls):
+    """A tiny task with its preprocessor, shared: tests don't train it."""
+    return tiny_task(task_cls)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[name for name, task in TASKS.items() if issubclass(task, models.TextClassifier)],
+)
+def classifier_cls(request):
+    """A classifier's class."""
+    return TASKS[request.param]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[name for name, task in TASKS.items() if issubclass(task, models.MaskedLM)],
+)
+def masked_lm_cls(request):
+    """A masked LM's class."""
+    return TASKS[request.param]

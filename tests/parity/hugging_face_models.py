@@ -1,0 +1,95 @@
+"""Tiny models of `transformers` with every parameter randomised, for comparisons."""
+
+import numpy as np
+import torch
+import transformers
+
+TINY = {"vocab_size": 40, "initializer_range": 0.5}
+SIZES = {
+    "hidden_size": 12,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 20,
+    "max_position_embeddings": 24,
+}
+DISTIL_BERT_SIZES = {
+    "dim": 12,
+    "n_layers": 2,
+    "n_heads": 3,
+    "hidden_dim": 20,
+    "max_position_embeddings": 24,
+}
+DEBERTA = {
+    "relative_attention": True,
+    "position_buckets": 6,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "pos_att_type": "p2c|c2p",
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+    "max_relative_positions": -1,
+}
+ROBERTA = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "type_vocab_size": 1}
+ODD = {"hidden_act": "relu", "layer_norm_eps": 1e-3}
+
+# Family, and what makes its config; the second of a family is an odd one.
+CONFIGS = {
+    "bert": ("bert", {**TINY, **SIZES}),
+    "bert-odd": ("bert", {**TINY, **SIZES, **ODD, "type_vocab_size": 3}),
+    "distil_bert": ("distilbert", {**TINY, **DISTIL_BERT_SIZES}),
+    "distil_bert-odd": ("distilbert", {**TINY, **DISTIL_BERT_SIZES, "activation": "relu"}),
+    "roberta": ("roberta", {**TINY, **SIZES, **ROBERTA}),
+    "roberta-odd": ("roberta", {**TINY, **SIZES, **ROBERTA, **ODD, "type_vocab_size": 2}),
+    "xlm_roberta": ("xlm-roberta", {**TINY, **SIZES, **ROBERTA}),
+    "xlm_roberta-odd": ("xlm-roberta", {**TINY, **SIZES, **ROBERTA, "hidden_act": "gelu_new"}),
+    "deberta_v3": ("deberta-v2", {**TINY, **SIZES, **DEBERTA}),
+    "deberta_v3-odd": (
+        "deberta-v2",
+        {**TINY, **SIZES, **DEBERTA, **ODD, "legacy": False, "pos_att_type": ["c2p", "p2c"]},
+    ),
+}
+CLASSES = {
+    "backbone": transformers.AutoModel,
+    "masked_lm": transformers.AutoModelForMaskedLM,
+    "text_classifier": transformers.AutoModelForSequenceClassification,
+}
+
+
+def random_model(name: str, kind: str, **extra):
+    """Returns a model in evaluation mode whose parameters are all random, norms and biases too."""
+    model_type, values = CONFIGS[name]
+    config = transformers.AutoConfig.for_model(model_type, **values, **extra)
+    torch.manual_seed(0)
+    model = CLASSES[kind].from_config(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.3)
+        for key, parameter in model.named_parameters():
+            if "norm" in key.lower() and key.endswith("weight"):
+                parameter.add_(1.0)
+    return model
+
+
+def random_inputs(name: str) -> dict[str, np.ndarray]:
+    """Returns ids with padding, and segments of pairs where the family has them."""
+    generator = np.random.default_rng(1)
+    ids = generator.integers(5, 40, size=(3, 18)).astype("int32")
+    lengths = np.array([18, 11, 1])
+    mask = (np.arange(18) < lengths[:, None]).astype("int32")
+    # RoBERTa's upstream tells padding by its id.
+    inputs = {"token_ids": np.where(mask == 1, ids, 1).astype("int32"), "padding_mask": mask}
+    if name.startswith("bert"):
+        inputs["segment_ids"] = ((np.arange(18) > 6) * mask).astype("int32")
+    return inputs
+
+
+def upstream_outputs(model, inputs):
+    """Returns what `transformers` computes for our inputs."""
+    arguments = {
+        "input_ids": torch.tensor(inputs["token_ids"]).long(),
+        "attention_mask": torch.tensor(inputs["padding_mask"]).long(),
+    }
+    if "segment_ids" in inputs:
+        arguments["token_type_ids"] = torch.tensor(inputs["segment_ids"]).long()
+    with torch.no_grad():
+        return model(**arguments)
