@@ -1,0 +1,70 @@
+"""The command with its sub-commands, and what becomes of errors and warnings.
+
+`clozework --help` must answer at once, so no module of the command line imports Keras, JAX, NumPy
+or a client for downloads when it is imported itself: these imports stand inside the commands.
+"""
+
+import functools
+import sys
+import warnings
+
+import click
+
+import clozework
+from clozework.cli.convert import convert
+from clozework.cli.doctor import doctor
+from clozework.cli.fill import fill
+from clozework.cli.info import info
+from clozework.cli.presets import presets
+from clozework.errors import ClozeworkError
+
+__all__ = ["application", "main"]
+
+
+class _Application(click.Group):
+    """A group whose commands report our errors in a sentence."""
+
+    def invoke(self, ctx: click.Context):
+        try:
+            return super().invoke(ctx)
+        except ClozeworkError as error:
+            if ctx.params["debug"]:
+                raise
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Application, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(clozework.__version__, message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="On an error, print where in the code it came up.")
+def application(*, debug: bool) -> None:
+    """Pretrained text models on Keras 3, without TensorFlow."""
+    if debug:
+        sys.excepthook = sys.__excepthook__
+
+
+application.add_command(fill)
+application.add_command(presets)
+application.add_command(info)
+application.add_command(convert)
+application.add_command(doctor)
+
+
+def main() -> None:
+    """Runs the command; the `clozework` script calls it."""
+    sys.excepthook = _print_unexpected
+    warnings.showwarning = functools.partial(_print_warning)
+    application(prog_name="clozework")
+
+
+def _print_unexpected(kind: type[BaseException], error: BaseException, _traceback) -> None:
+    """Prints an error that is not one of ours, and so a defect, without its traceback."""
+    message = f"{kind.__name__}: {error}".strip().rstrip(".")
+    click.echo(
+        f"Error: {message}. This is a defect of Clozework or of a package that it uses; "
+        "`clozework --debug ...` prints where it came up.",
+        err=True,
+    )
+
+
+def _print_warning(message, _category, _filename, _lineno, _file=None, _line=None) -> None:
+    click.echo(f"Warning: {message}", err=True)
