@@ -30,9 +30,11 @@ from clozework.layers.masked_lm_head import MaskedLMHead
 from clozework.layers.masking import MaskedLMMaskGenerator, check_mask_rates
 from clozework.layers.packing import MultiSegmentPacker, StartEndPacker
 from clozework.layers.text_masks import positions_within_texts, self_attention_mask
+from clozework.layers.text_pooling import POOLING_MODES, TextPooling
 from clozework.layers.transformer_encoder import TransformerEncoder
 
 __all__ = [
+    "POOLING_MODES",
     "DisentangledAttentionEncoder",
     "DisentangledSelfAttention",
     "MaskedLMHead",
@@ -43,6 +45,7 @@ __all__ = [
     "ReversibleEmbedding",
     "SinePositionEncoding",
     "StartEndPacker",
+    "TextPooling",
     "TokenAndPositionEmbedding",
     "TransformerEncoder",
     "activation_function",

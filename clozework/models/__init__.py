@@ -14,6 +14,8 @@ from clozework.tasks import (
     Task,
     TextClassifier,
     TextClassifierPreprocessor,
+    TextEmbedder,
+    TextEmbedderPreprocessor,
 )
 from clozework.tokenizers import Tokenizer
 
@@ -27,6 +29,8 @@ _ABSTRACT = (
     Task,
     TextClassifier,
     TextClassifierPreprocessor,
+    TextEmbedder,
+    TextEmbedderPreprocessor,
     Tokenizer,
 )
 _PUBLIC = {

@@ -33,9 +33,10 @@ from clozework.tasks import (
     Backbone,
     MaskedLM,
     MaskedLMPreprocessor,
-    PooledOutputHead,
-    TextClassifier,
+    PooledOutputClassifier,
     TextClassifierPreprocessor,
+    TextEmbedder,
+    TextEmbedderPreprocessor,
 )
 from clozework.tokenizers import WordPieceTokenizer
 
@@ -45,6 +46,8 @@ __all__ = [
     "BertMaskedLMPreprocessor",
     "BertTextClassifier",
     "BertTextClassifierPreprocessor",
+    "BertTextEmbedder",
+    "BertTextEmbedderPreprocessor",
     "BertTokenizer",
 ]
 
@@ -203,34 +206,25 @@ class BertMaskedLM(MaskedLM):
     preprocessor_cls = BertMaskedLMPreprocessor
 
 
-class BertTextClassifier(TextClassifier):
+class BertTextClassifier(PooledOutputClassifier):
     """BERT with a classifier on its pooled output; see `TextClassifier`."""
 
     backbone_cls = BertBackbone
     preprocessor_cls = BertTextClassifierPreprocessor
-    head = PooledOutputHead()
 
-    def __init__(
-        self,
-        backbone,
-        num_classes,
-        preprocessor=None,
-        activation=None,
-        dropout=0.1,
-        *,
-        label_names=None,
-        **kwargs,
-    ):
-        super().__init__(
-            backbone,
-            num_classes,
-            preprocessor,
-            activation,
-            None,
-            dropout,
-            label_names=label_names,
-            **kwargs,
-        )
+
+class BertTextEmbedderPreprocessor(TextEmbedderPreprocessor):
+    """Turns strings into inputs for `BertTextEmbedder`."""
+
+    backbone_cls = BertBackbone
+    tokenizer_cls = BertTokenizer
+
+
+class BertTextEmbedder(TextEmbedder):
+    """BERT pooled to one vector for a text; see `TextEmbedder`."""
+
+    backbone_cls = BertBackbone
+    preprocessor_cls = BertTextEmbedderPreprocessor
 
 
 FAMILY = Family(
@@ -238,7 +232,7 @@ FAMILY = Family(
     title="BERT",
     backbone=BertBackbone,
     tokenizer=BertTokenizer,
-    tasks=(BertMaskedLM, BertTextClassifier),
+    tasks=(BertMaskedLM, BertTextClassifier, BertTextEmbedder),
     aliases={
         "BertClassifier": BertTextClassifier,
         "BertPreprocessor": BertTextClassifierPreprocessor,

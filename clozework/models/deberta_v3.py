@@ -27,7 +27,6 @@ from clozework.presets import (
     HuggingFaceFormat,
     HuggingFaceHead,
     Layer,
-    Preset,
     encoder_block_rows,
     register,
 )
@@ -38,6 +37,8 @@ from clozework.tasks import (
     MaskedLMPreprocessor,
     TextClassifier,
     TextClassifierPreprocessor,
+    TextEmbedder,
+    TextEmbedderPreprocessor,
 )
 from clozework.tokenizers import SentencePieceTokenizer
 
@@ -47,6 +48,8 @@ __all__ = [
     "DebertaV3MaskedLMPreprocessor",
     "DebertaV3TextClassifier",
     "DebertaV3TextClassifierPreprocessor",
+    "DebertaV3TextEmbedder",
+    "DebertaV3TextEmbedderPreprocessor",
     "DebertaV3Tokenizer",
 ]
 
@@ -193,36 +196,31 @@ class DebertaV3TextClassifier(TextClassifier):
     head = FirstTokenHead("gelu")
 
 
+class DebertaV3TextEmbedderPreprocessor(TextEmbedderPreprocessor):
+    """Turns strings into inputs for `DebertaV3TextEmbedder`."""
+
+    backbone_cls = DebertaV3Backbone
+    tokenizer_cls = DebertaV3Tokenizer
+
+
+class DebertaV3TextEmbedder(TextEmbedder):
+    """DeBERTaV3 pooled to one vector for a text; see `TextEmbedder`."""
+
+    backbone_cls = DebertaV3Backbone
+    preprocessor_cls = DebertaV3TextEmbedderPreprocessor
+
+
 FAMILY = Family(
     name="deberta_v3",
     title="DeBERTaV3",
     backbone=DebertaV3Backbone,
     tokenizer=DebertaV3Tokenizer,
-    tasks=(DebertaV3MaskedLM, DebertaV3TextClassifier),
+    tasks=(DebertaV3MaskedLM, DebertaV3TextClassifier, DebertaV3TextEmbedder),
     aliases={
         "DebertaV3Classifier": DebertaV3TextClassifier,
         "DebertaV3Preprocessor": DebertaV3TextClassifierPreprocessor,
     },
-    presets=(
-        *built_in_presets("deberta_v3"),
-        Preset(
-            "deberta_v3_tiny_en_demo",
-            parameters=4_434_688,
-            config={
-                "vocabulary_size": 8000,
-                "num_layers": 3,
-                "num_heads": 4,
-                "hidden_dim": 256,
-                "intermediate_dim": 1024,
-                "dropout": 0.0,
-                "max_sequence_length": 128,
-                "bucket_size": 32,
-            },
-            description="DeBERTaV3, 3 layers of width 256, case kept; trained on the King James "
-            "Bible, State of the Union addresses, Jane Austen and WordNet. Comes with Clozework.",
-            embedded="models/embedded/deberta_v3_tiny_en_demo",
-        ),
-    ),
+    presets=built_in_presets("deberta_v3"),
     hugging_face=HuggingFaceFormat(
         model_type="deberta-v2",
         architecture="DebertaV2Model",

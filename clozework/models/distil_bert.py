@@ -35,6 +35,8 @@ from clozework.tasks import (
     MaskedLMPreprocessor,
     TextClassifier,
     TextClassifierPreprocessor,
+    TextEmbedder,
+    TextEmbedderPreprocessor,
 )
 from clozework.tokenizers import WordPieceTokenizer
 
@@ -44,6 +46,8 @@ __all__ = [
     "DistilBertMaskedLMPreprocessor",
     "DistilBertTextClassifier",
     "DistilBertTextClassifierPreprocessor",
+    "DistilBertTextEmbedder",
+    "DistilBertTextEmbedderPreprocessor",
     "DistilBertTokenizer",
 ]
 
@@ -185,12 +189,27 @@ class DistilBertTextClassifier(TextClassifier):
 
 _HEAD_ACTIVATION = Converted("activation", read=ACTIVATION.read, write=lambda name: None)
 
+
+class DistilBertTextEmbedderPreprocessor(TextEmbedderPreprocessor):
+    """Turns strings into inputs for `DistilBertTextEmbedder`."""
+
+    backbone_cls = DistilBertBackbone
+    tokenizer_cls = DistilBertTokenizer
+
+
+class DistilBertTextEmbedder(TextEmbedder):
+    """DistilBERT pooled to one vector for a text; see `TextEmbedder`."""
+
+    backbone_cls = DistilBertBackbone
+    preprocessor_cls = DistilBertTextEmbedderPreprocessor
+
+
 FAMILY = Family(
     name="distil_bert",
     title="DistilBERT",
     backbone=DistilBertBackbone,
     tokenizer=DistilBertTokenizer,
-    tasks=(DistilBertMaskedLM, DistilBertTextClassifier),
+    tasks=(DistilBertMaskedLM, DistilBertTextClassifier, DistilBertTextEmbedder),
     aliases={
         "DistilBertClassifier": DistilBertTextClassifier,
         "DistilBertPreprocessor": DistilBertTextClassifierPreprocessor,

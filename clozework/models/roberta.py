@@ -37,6 +37,8 @@ from clozework.tasks import (
     MaskedLMPreprocessor,
     TextClassifier,
     TextClassifierPreprocessor,
+    TextEmbedder,
+    TextEmbedderPreprocessor,
 )
 from clozework.tokenizers import BytePairTokenizer
 
@@ -46,6 +48,8 @@ __all__ = [
     "RobertaMaskedLMPreprocessor",
     "RobertaTextClassifier",
     "RobertaTextClassifierPreprocessor",
+    "RobertaTextEmbedder",
+    "RobertaTextEmbedderPreprocessor",
     "RobertaTokenizer",
 ]
 
@@ -242,12 +246,27 @@ HUGGING_FACE = HuggingFaceFormat(
     tokenizer_options={"add_prefix_space": Converted("add_prefix_space", default=False)},
 )
 
+
+class RobertaTextEmbedderPreprocessor(TextEmbedderPreprocessor):
+    """Turns strings into inputs for `RobertaTextEmbedder`."""
+
+    backbone_cls = RobertaBackbone
+    tokenizer_cls = RobertaTokenizer
+
+
+class RobertaTextEmbedder(TextEmbedder):
+    """RoBERTa pooled to one vector for a text; see `TextEmbedder`."""
+
+    backbone_cls = RobertaBackbone
+    preprocessor_cls = RobertaTextEmbedderPreprocessor
+
+
 FAMILY = Family(
     name="roberta",
     title="RoBERTa",
     backbone=RobertaBackbone,
     tokenizer=RobertaTokenizer,
-    tasks=(RobertaMaskedLM, RobertaTextClassifier),
+    tasks=(RobertaMaskedLM, RobertaTextClassifier, RobertaTextEmbedder),
     aliases={
         "RobertaClassifier": RobertaTextClassifier,
         "RobertaPreprocessor": RobertaTextClassifierPreprocessor,

@@ -14,7 +14,12 @@ from clozework.models.roberta import (
     RobertaTextClassifier,
 )
 from clozework.presets import Family, register
-from clozework.tasks import MaskedLMPreprocessor, TextClassifierPreprocessor
+from clozework.tasks import (
+    MaskedLMPreprocessor,
+    TextClassifierPreprocessor,
+    TextEmbedder,
+    TextEmbedderPreprocessor,
+)
 from clozework.tokenizers import SentencePieceTokenizer
 
 __all__ = [
@@ -23,6 +28,8 @@ __all__ = [
     "XLMRobertaMaskedLMPreprocessor",
     "XLMRobertaTextClassifier",
     "XLMRobertaTextClassifierPreprocessor",
+    "XLMRobertaTextEmbedder",
+    "XLMRobertaTextEmbedderPreprocessor",
     "XLMRobertaTokenizer",
 ]
 
@@ -82,12 +89,26 @@ def _renamed(head, architecture: str):
     return dataclasses.replace(head, architecture=architecture)
 
 
+class XLMRobertaTextEmbedderPreprocessor(TextEmbedderPreprocessor):
+    """Turns strings into inputs for `XLMRobertaTextEmbedder`."""
+
+    backbone_cls = XLMRobertaBackbone
+    tokenizer_cls = XLMRobertaTokenizer
+
+
+class XLMRobertaTextEmbedder(TextEmbedder):
+    """XLM-RoBERTa pooled to one vector for a text; see `TextEmbedder`."""
+
+    backbone_cls = XLMRobertaBackbone
+    preprocessor_cls = XLMRobertaTextEmbedderPreprocessor
+
+
 FAMILY = Family(
     name="xlm_roberta",
     title="XLM-RoBERTa",
     backbone=XLMRobertaBackbone,
     tokenizer=XLMRobertaTokenizer,
-    tasks=(XLMRobertaMaskedLM, XLMRobertaTextClassifier),
+    tasks=(XLMRobertaMaskedLM, XLMRobertaTextClassifier, XLMRobertaTextEmbedder),
     aliases={
         "XLMRobertaClassifier": XLMRobertaTextClassifier,
         "XLMRobertaPreprocessor": XLMRobertaTextClassifierPreprocessor,

@@ -36,6 +36,7 @@ from clozework.presets.registry import (
     registered_class,
     unknown_preset,
 )
+from clozework.presets.sentence_modules import SentenceModules, write_sentence_modules
 from clozework.presets.staging import staged_directory
 from clozework.presets.stored_model import StoredModel, open_stored_model
 from clozework.presets.weight_map import Computed, Layer, WeightMap
@@ -54,6 +55,7 @@ __all__ = [
     "MemoryFiles",
     "Preset",
     "PresetFiles",
+    "SentenceModules",
     "StoredModel",
     "StoredObject",
     "WeightMap",
@@ -84,5 +86,6 @@ __all__ = [
     "walk_layers",
     "write_h5",
     "write_object",
+    "write_sentence_modules",
     "write_tokenizer",
 ]

@@ -15,7 +15,7 @@ from typing import Any
 
 from clozework.errors import PresetError, PresetNotFoundError
 
-__all__ = ["LocalFiles", "MemoryFiles", "PresetFiles", "check_file_name"]
+__all__ = ["LocalFiles", "MemoryFiles", "PresetFiles", "SubFolder", "check_file_name"]
 
 _MAX_JSON_BYTES = 256 * 2**20
 
@@ -202,6 +202,32 @@ class MemoryFiles(PresetFiles):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(self._contents[name])
         return path
+
+
+class SubFolder(PresetFiles):
+    """The files in one folder of a preset, as a preset of their own.
+
+    >>> files = MemoryFiles({"1_Pooling/config.json": {"include_prompt": True}})
+    >>> SubFolder(files, "1_Pooling").read_json("config.json")
+    {'include_prompt': True}
+    """
+
+    def __init__(self, files: PresetFiles, folder: str):
+        super().__init__(f"{folder!r} of {files.name}")
+        self._files = files
+        self._folder = folder
+
+    def names(self) -> list[str]:
+        prefix = f"{self._folder}/"
+        found = (name for name in self._files.names() if name.startswith(prefix))
+        return [name.removeprefix(prefix) for name in found]
+
+    def _has(self, name: str) -> bool:
+        return self._files.has(f"{self._folder}/{name}")
+
+    def _find(self, name: str) -> Path | None:
+        name = f"{self._folder}/{name}"
+        return self._files.path(name) if self._files.has(name) else None
 
 
 def _as_bytes(content: bytes | str | Mapping[str, Any]) -> bytes:

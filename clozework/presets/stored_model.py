@@ -1,12 +1,14 @@
 """A stored model, whatever the format of its directory."""
 
 import abc
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from clozework.errors import PresetError, PresetNotFoundError
+from clozework.backend import fill_variable
+from clozework.errors import PresetError, PresetNotFoundError, WeightsError
 from clozework.presets import hugging_face as hf
 from clozework.presets.files import LocalFiles, PresetFiles
 from clozework.presets.h5_weights import read_h5
@@ -26,10 +28,13 @@ from clozework.presets.registry import (
     family_of,
     unknown_preset,
 )
+from clozework.presets.sentence_modules import projection_weights, read_sentence_modules
 
 __all__ = ["StoredModel", "open_stored_model"]
 
 _PACKAGE = Path(__file__).parent.parent
+# The task of which `transformers` has no class: its steps are those of sentence-transformers.
+_EMBEDDER = "TextEmbedder"
 
 
 class StoredModel(abc.ABC):
@@ -247,6 +252,9 @@ class _HuggingFaceModel(StoredModel):
         return hf.read_config_table(self._form.config, self._config, self.name)
 
     def preferred_classes(self):
+        if self._sentence_modules is not None:
+            embedders = [cls for cls in self._family.tasks if cls.kind == _EMBEDDER]
+            return (*embedders, *(cls.preprocessor_cls for cls in embedders))
         architectures = self._config.get("architectures") or ()
         return tuple(
             cls
@@ -256,7 +264,10 @@ class _HuggingFaceModel(StoredModel):
         )
 
     def task_arguments(self, cls):
-        head = self._head(cls)
+        if cls.kind == _EMBEDDER:
+            modules = self._sentence_modules
+            return modules.embedder_arguments() if modules is not None else {}
+        head = self._form.heads[cls.kind]
         arguments = hf.read_config_table(head.config, self._config, self.name, required=False)
         if "num_classes" in arguments and not self._has_head(head):
             del arguments["num_classes"]
@@ -267,7 +278,14 @@ class _HuggingFaceModel(StoredModel):
         return arguments
 
     def preprocessor_arguments(self, cls):
-        return {}
+        is_for_embedder = any(
+            task.kind == _EMBEDDER and task.preprocessor_cls is cls for task in self._family.tasks
+        )
+        modules = self._sentence_modules if is_for_embedder else None
+        if modules is None or modules.max_length is None:
+            return {}
+        longest = self.backbone_arguments()["max_sequence_length"]
+        return {"sequence_length": min(modules.max_length, longest)}
 
     def tokenizer(self, **arguments):
         cls = self._family.tokenizer
@@ -281,7 +299,9 @@ class _HuggingFaceModel(StoredModel):
         return hf.fill_from_hugging_face(self._form, self._files, backbone)[1]
 
     def fill_task(self, task, *, keeps_head):
-        head = self._head(type(task)) if keeps_head else None
+        if task.kind == _EMBEDDER:
+            return self._fill_projections(task), self.fill_backbone(task.backbone)
+        head = self._form.heads[task.kind] if keeps_head else None
         return hf.fill_from_hugging_face(
             self._form,
             self._files,
@@ -290,8 +310,27 @@ class _HuggingFaceModel(StoredModel):
             head_variables={variable.path: variable for variable in task.head_variables()},
         )
 
-    def _head(self, cls: type):
-        return self._form.heads[cls.kind]
+    @functools.cached_property
+    def _sentence_modules(self):
+        return read_sentence_modules(self._files)
+
+    def _fill_projections(self, task) -> bool:
+        """Gives the embedder's dense layers their values; returns whether all were stored."""
+        folders = self._sentence_modules.folders if self._sentence_modules else ()
+        layers = task.projections
+        if len(folders) != len(layers):
+            return not layers
+        for folder, layer in zip(folders, layers, strict=True):
+            values = projection_weights(self._files, folder)
+            shapes = [value.shape for value in values]
+            if shapes != [tuple(variable.shape) for variable in layer.weights]:
+                raise WeightsError(
+                    f"The weights in {folder!r} of {self.name} have the shapes {shapes}, but "
+                    f"{layer.name!r} has {[tuple(v.shape) for v in layer.weights]}."
+                )
+            for variable, value in zip(layer.weights, values, strict=True):
+                fill_variable(variable, value)
+        return True
 
     def _has_head(self, head) -> bool:
         return head.architecture in (self._config.get("architectures") or (head.architecture,))

@@ -7,8 +7,15 @@ from clozework.tasks.masked_lm import Candidate, FilledMask, FilledText, MaskedL
 from clozework.tasks.masked_lm_preprocessor import MaskedLMPreprocessor
 from clozework.tasks.preprocessor import Preprocessor
 from clozework.tasks.task import Task
-from clozework.tasks.text_classifier import FirstTokenHead, PooledOutputHead, TextClassifier
+from clozework.tasks.text_classifier import (
+    FirstTokenHead,
+    PooledOutputClassifier,
+    PooledOutputHead,
+    TextClassifier,
+)
 from clozework.tasks.text_classifier_preprocessor import TextClassifierPreprocessor
+from clozework.tasks.text_embedder import TextEmbedder
+from clozework.tasks.text_embedder_preprocessor import TextEmbedderPreprocessor
 
 __all__ = [
     "Backbone",
@@ -18,12 +25,15 @@ __all__ = [
     "FirstTokenHead",
     "MaskedLM",
     "MaskedLMPreprocessor",
+    "PooledOutputClassifier",
     "PooledOutputHead",
     "Preprocessor",
     "PresetDescription",
     "Task",
     "TextClassifier",
     "TextClassifierPreprocessor",
+    "TextEmbedder",
+    "TextEmbedderPreprocessor",
     "convert_preset",
     "describe_preset",
 ]

@@ -77,15 +77,17 @@ def export_backbone(backbone, directory, *, tokenizer=None) -> None:
 def export_task(task, directory) -> None:
     """See `Task.export_to_transformers`."""
     form = _form_of(type(task.backbone))
-    head = form.heads[task.kind]
+    # A task of which theirs have no class is written as its encoder, and what it adds beside it.
+    head = form.heads.get(task.kind)
     backbone_config = _backbone_config(form, task.backbone)
-    _warn_of_shared_values(head, backbone_config, task)
+    head_config = head.config if head else {}
+    _warn_of_shared_values(head_config, backbone_config, task)
     with staged_directory(directory) as staged:
         config = {
             **backbone_config,
-            **hf.hugging_face_config(head.config, task.arguments),
+            **hf.hugging_face_config(head_config, task.arguments),
             **task.hugging_face_config(),
-            "architectures": [head.architecture],
+            "architectures": [head.architecture if head else form.architecture],
         }
         hf.write_json(staged / "config.json", config)
         hf.write_hugging_face_weights(
@@ -95,6 +97,7 @@ def export_task(task, directory) -> None:
             head=head,
             head_values=_values_by_path(task.head_variables()),
         )
+        task.write_extras(staged)
         if task.preprocessor is not None:
             preprocessor = task.preprocessor
             _export_tokenizer(form, staged, preprocessor.tokenizer, preprocessor.sequence_length)
@@ -122,10 +125,12 @@ def _backbone_config(form, backbone) -> dict[str, Any]:
     }
 
 
-def _warn_of_shared_values(head, backbone_config: Mapping[str, Any], task) -> None:
+def _warn_of_shared_values(
+    head_config: Mapping[str, Any], backbone_config: Mapping[str, Any], task
+) -> None:
     """Says which values of the head are lost where theirs has one value for encoder and head."""
     lost = []
-    for ours, row in head.config.items():
+    for ours, row in head_config.items():
         row = Converted(row) if isinstance(row, str) else row
         if row.theirs in backbone_config:
             value, theirs = row.read(task.arguments[ours]), row.read(backbone_config[row.theirs])

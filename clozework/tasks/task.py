@@ -1,6 +1,7 @@
 """The abstract task: a backbone with a head, trained and used on raw strings."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import keras
@@ -236,6 +237,9 @@ class Task(RecordedModel):
     def hugging_face_config(self) -> dict[str, Any]:
         """Returns what an exported config says of the task beyond the tables."""
         return {}
+
+    def write_extras(self, directory: Path) -> None:
+        """Writes what an export holds beside a model of `transformers`."""
 
     def get_config(self):
         arguments = stored_arguments(type(self), self.arguments)

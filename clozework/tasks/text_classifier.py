@@ -12,7 +12,7 @@ from clozework.layers import activation_function, activation_name
 from clozework.tasks.numbers import known_range
 from clozework.tasks.task import Task
 
-__all__ = ["FirstTokenHead", "PooledOutputHead", "TextClassifier"]
+__all__ = ["FirstTokenHead", "PooledOutputClassifier", "PooledOutputHead", "TextClassifier"]
 
 
 @dataclass(frozen=True)
@@ -231,6 +231,37 @@ class TextClassifier(Task):
                 f"Labels go from {lowest} to {highest}, but num_classes={self.num_classes}: class "
                 f"numbers are 0 to {self.num_classes - 1}."
             )
+
+
+class PooledOutputClassifier(TextClassifier):
+    """Base class of classifiers on a backbone's pooled output, which have no dense layer of theirs.
+
+    Arguments as in `TextClassifier`, without `hidden_dim`.
+    """
+
+    head = PooledOutputHead()
+
+    def __init__(
+        self,
+        backbone,
+        num_classes,
+        preprocessor=None,
+        activation=None,
+        dropout=0.1,
+        *,
+        label_names=None,
+        **kwargs,
+    ):
+        super().__init__(
+            backbone,
+            num_classes,
+            preprocessor,
+            activation,
+            None,
+            dropout,
+            label_names=label_names,
+            **kwargs,
+        )
 
 
 def _labels_of(loss) -> str | None:

@@ -32,6 +32,15 @@ def task(task_cls):
 
 @pytest.fixture(
     scope="module",
+    params=[name for name, task in TASKS.items() if not issubclass(task, models.TextEmbedder)],
+)
+def labelled_task_cls(request):
+    """A task class whose labels are ids: of tokens, or of classes."""
+    return TASKS[request.param]
+
+
+@pytest.fixture(
+    scope="module",
     params=[name for name, task in TASKS.items() if issubclass(task, models.TextClassifier)],
 )
 def classifier_cls(request):

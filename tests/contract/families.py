@@ -64,7 +64,11 @@ def tiny_task(task_cls: type, *, backbone=None, **changes):
     known = argument_defaults(task_cls)
     arguments = {name: value for name, value in TASK_ARGUMENTS.items() if name in known}
     backbone = backbone or tiny_backbone(family_of_task(task_cls))
-    return randomised(task_cls(backbone, **{**arguments, **changes}))
+    task = randomised(task_cls(backbone, **{**arguments, **changes}))
+    if task_cls.kind == "TextEmbedder":
+        # It has no usual loss to train with.
+        task.compile(loss="mse")
+    return task
 
 
 def family_of_task(task_cls: type) -> Family:
@@ -113,7 +117,12 @@ def task_inputs(task_cls: type) -> dict[str, np.ndarray]:
 
 def task_labels(task_cls: type) -> np.ndarray:
     """Returns labels for `task_inputs`."""
-    return np.array([[5, 6], [7, 7]]) if task_cls.kind == "MaskedLM" else np.array([2, 0])
+    labels = {
+        "MaskedLM": np.array([[5, 6], [7, 7]]),
+        "TextClassifier": np.array([2, 0]),
+        "TextEmbedder": np.zeros((2, SIZES["hidden_dim"]), "float32"),
+    }
+    return labels[task_cls.kind]
 
 
 def token_vectors(backbone, inputs) -> np.ndarray:

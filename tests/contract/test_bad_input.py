@@ -139,17 +139,19 @@ def test_mask_positions_outside_of_the_row_are_refused(masked_lm_cls, position, 
 
 @pytest.mark.parametrize("way", ["fit", "evaluate", "train_on_batch", "test_on_batch"])
 @pytest.mark.parametrize("label", [-1, 1000])
-def test_labels_out_of_range_are_refused(task_cls, bare_task, label, way):
-    labels = task_labels(task_cls)
+def test_labels_out_of_range_are_refused(labelled_task_cls, label, way):
+    bare_task = tiny_task(labelled_task_cls, preprocessor=None)
+    labels = task_labels(labelled_task_cls)
     labels.flat[0] = label
     with pytest.raises(InputError, match=rf"Labels go from .*{label}\b.*, but"):
-        TASK_WAYS[way](bare_task, task_inputs(task_cls), labels)
+        TASK_WAYS[way](bare_task, task_inputs(labelled_task_cls), labels)
 
 
 @pytest.mark.parametrize("way", ["fit", "evaluate", "train_on_batch", "test_on_batch"])
-def test_missing_labels_are_refused(task_cls, bare_task, way):
+def test_missing_labels_are_refused(labelled_task_cls, way):
+    bare_task = tiny_task(labelled_task_cls, preprocessor=None)
     with pytest.raises(InputError, match=r"needs labels"):
-        TASK_WAYS[way](bare_task, task_inputs(task_cls), None)
+        TASK_WAYS[way](bare_task, task_inputs(labelled_task_cls), None)
 
 
 def test_text_is_not_called_on(task):

@@ -311,5 +311,5 @@ def test_special_tokens_have_the_same_order_in_every_process(family):
 
 
 def test_every_task_is_one_of_the_known_kinds():
-    assert {task.kind for task in TASKS.values()} == {"MaskedLM", "TextClassifier"}
+    assert {task.kind for task in TASKS.values()} == {"MaskedLM", "TextClassifier", "TextEmbedder"}
     assert Path(models.__file__).name == "__init__.py"

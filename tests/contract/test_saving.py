@@ -23,7 +23,11 @@ from tests.contract.families import (
     tiny_tokenizer,
 )
 
-TASK_BASES = {"MaskedLM": models.MaskedLM, "TextClassifier": models.TextClassifier}
+TASK_BASES = {
+    "MaskedLM": models.MaskedLM,
+    "TextClassifier": models.TextClassifier,
+    "TextEmbedder": models.TextEmbedder,
+}
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import keras
 import keras_hub
 import numpy as np
 
-BASES = {"MaskedLM": keras_hub.models.MaskedLM, "TextClassifier": keras_hub.models.TextClassifier}
+BASES = ("MaskedLM", "TextClassifier", "TextEmbedder")
 
 
 def outputs_of(model, inputs):
@@ -42,10 +42,10 @@ def main(folder):
     # KerasHub stores the optimizer of a task, but does not load it either.
     warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
     for directory in sorted(path for path in folder.iterdir() if path.is_dir()):
-        kind = "MaskedLM" if directory.name.endswith("MaskedLM") else "TextClassifier"
+        kind = next(base for base in BASES if directory.name.endswith(base))
         preset = str(directory / "ours")
         inputs = dict(np.load(directory / "inputs.npz"))
-        task = BASES[kind].from_preset(preset)
+        task = getattr(keras_hub.models, kind).from_preset(preset)
         write_outputs(task, inputs, directory / "keras_hub_of_ours.npz")
         texts = json.loads((directory / "texts.json").read_text())
         tokenizer = keras_hub.tokenizers.Tokenizer.from_preset(preset)

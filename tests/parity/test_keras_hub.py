@@ -25,6 +25,10 @@ from tests.contract.families import (
 
 pytestmark = pytest.mark.real
 
+# KerasHub embeds with two families only.
+ABSENT = {"DebertaV3TextEmbedder", "DistilBertTextEmbedder", "RobertaTextEmbedder"}
+NAMES = [name for name in TASKS if name not in ABSENT]
+
 SCRIPT = Path(__file__).with_name("keras_hub_outputs.py")
 VARIABLE = "CLOZEWORK_KERAS_HUB_PYTHON"
 # What tasks differ in, so that all ways of storing occur.
@@ -40,7 +44,8 @@ def folder(tmp_path_factory):
     if not interpreter:
         pytest.skip(f"{VARIABLE} does not name the interpreter of an environment with keras-hub")
     folder = tmp_path_factory.mktemp("presets")
-    for name, task_cls in TASKS.items():
+    for name in NAMES:
+        task_cls = TASKS[name]
         (folder / name).mkdir()
         backbone = tiny_backbone(family_of_task(task_cls), dtype=PRECISIONS.get(name))
         task = tiny_task(task_cls, backbone=backbone, **CHANGES.get(name, {}))
@@ -66,17 +71,17 @@ def assert_same_numbers(directory, preset, name):
         np.testing.assert_allclose(ours[key], values, rtol=0, atol=1e-5, err_msg=f"{name} {key}")
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_keras_hub_gives_our_numbers_for_what_we_save(folder, name):
     assert_same_numbers(folder / name, "ours", name)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_we_give_the_numbers_of_keras_hub_for_what_it_saves(folder, name):
     assert_same_numbers(folder / name, "theirs", name)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_keras_hub_finds_the_same_classes_and_tokens(folder, name):
     answers = json.loads((folder / name / "keras_hub.json").read_text())
     task = models.Task.from_preset(folder / name / "ours")

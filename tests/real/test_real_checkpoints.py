@@ -5,10 +5,12 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import sentence_transformers
 import torch
 import transformers
 
 from clozework import models
+from clozework.errors import ClozeworkWarning
 from tests.real.files import real_file
 
 pytestmark = [
@@ -45,6 +47,16 @@ def test_all_minilm_gives_upstream_hidden_states():
     is_token = rows["padding_mask"]
     outputs = keras.ops.convert_to_numpy(ours(rows)["sequence_output"])
     assert relative_difference(outputs[is_token], vectors[is_token]) <= 1e-5
+
+
+def test_all_minilm_gives_the_vectors_of_sentence_transformers():
+    directory = real_file("all_minilm_l6_v2/modules.json").parent
+    texts = [*SENTENCES, "one word after another " * 100]
+    ours = models.TextEmbedder.from_preset(directory)
+    theirs = sentence_transformers.SentenceTransformer(str(directory), device="cpu")
+    with pytest.warns(ClozeworkWarning, match="1 of 5 texts have more than 256 tokens"):
+        vectors = ours.embed(texts)
+    np.testing.assert_allclose(vectors, theirs.encode(texts), rtol=0, atol=1e-5)
 
 
 @pytest.fixture(scope="module")

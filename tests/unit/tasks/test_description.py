@@ -42,7 +42,7 @@ def test_a_backbone_alone_has_no_task_and_no_tokenizer(masked_lm, tmp_path):
     masked_lm.backbone.save_to_preset(tmp_path / "preset")
     description = describe_preset(tmp_path / "preset")
     assert (description.task, description.tokenizer) == (None, None)
-    assert description.tasks == ("BertMaskedLM", "BertTextClassifier")
+    assert description.tasks == ("BertMaskedLM", "BertTextClassifier", "BertTextEmbedder")
 
 
 def test_weights_are_not_read(masked_lm, tmp_path):

@@ -1,0 +1,61 @@
+"""From the vectors of a text's tokens to one vector for the text."""
+
+import keras
+from keras import ops
+
+from clozework.errors import ConfigError
+
+__all__ = ["POOLING_MODES", "TextPooling"]
+
+POOLING_MODES = ("mean", "cls", "max")
+
+
+@keras.saving.register_keras_serializable("clozework")
+class TextPooling(keras.layers.Layer):
+    """One vector for each row: the mean, the first or the maximum of its tokens' vectors.
+
+    Args:
+        mode: `"mean"` of all tokens, `"cls"` for the first token, `"max"` of each component over
+            all tokens.
+
+    Call arguments:
+        inputs: `(batch, tokens, hidden_dim)`.
+        padding_mask: `(batch, tokens)`, 0 for padding, which counts for nothing.
+
+    Outputs: `(batch, hidden_dim)`; zeros for a row that is padding throughout.
+
+    Example:
+    >>> vectors = np.array([[[1.0, 5.0], [3.0, 1.0], [9.0, 9.0]]])
+    >>> pooled = TextPooling("mean")(vectors, padding_mask=np.array([[1, 1, 0]]))
+    >>> ops.convert_to_numpy(pooled).tolist()
+    [[2.0, 3.0]]
+    """
+
+    def __init__(self, mode="mean", **kwargs):
+        super().__init__(**kwargs)
+        if mode not in POOLING_MODES:
+            raise ConfigError(
+                f"Texts are pooled by one of {', '.join(map(repr, POOLING_MODES))}. "
+                f"Received: {mode!r}."
+            )
+        self.mode = mode
+
+    def call(self, inputs, padding_mask):
+        if self.mode == "cls":
+            return inputs[:, 0, :]
+        is_token = ops.expand_dims(ops.not_equal(padding_mask, 0), -1)
+        has_tokens = ops.any(is_token, axis=1)
+        # Half floats would lose digits in a sum over hundreds of tokens.
+        x = ops.cast(inputs, "float32")
+        if self.mode == "max":
+            pooled = ops.max(ops.where(is_token, x, float("-inf")), axis=1)
+        else:
+            count = ops.sum(ops.cast(is_token, "float32"), axis=1)
+            pooled = ops.sum(ops.where(is_token, x, 0.0), axis=1) / ops.maximum(count, 1.0)
+        return ops.cast(ops.where(has_tokens, pooled, 0.0), self.compute_dtype)
+
+    def compute_output_shape(self, inputs_shape, padding_mask_shape=None):
+        return (inputs_shape[0], inputs_shape[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "mode": self.mode}
