@@ -109,7 +109,7 @@ def test_layers_have_the_names_of_kerashub(family, backbone):
     assert sorted(names) == sorted(LAYER_NAMES[family.name].split())
 
 
-def test_layers_of_heads_have_fixed_names(task):
+def test_layers_of_heads_have_the_names_of_kerashub(task):
     others = {"MaskedLM": "mlm_head", "TextEmbedder": "pooling normalization"}
     expected = HEAD_LAYER_NAMES.get(type(task).__name__) or others[task.kind]
     names = {layer.name for layer in task.layers}
