@@ -26,6 +26,7 @@ from clozework.layers.embeddings import (
     SinePositionEncoding,
     TokenAndPositionEmbedding,
 )
+from clozework.layers.f_net_encoder import FNetEncoder
 from clozework.layers.masked_lm_head import MaskedLMHead
 from clozework.layers.masking import MaskedLMMaskGenerator, check_mask_rates
 from clozework.layers.packing import MultiSegmentPacker, StartEndPacker
@@ -37,6 +38,7 @@ __all__ = [
     "POOLING_MODES",
     "DisentangledAttentionEncoder",
     "DisentangledSelfAttention",
+    "FNetEncoder",
     "MaskedLMHead",
     "MaskedLMMaskGenerator",
     "MultiSegmentPacker",

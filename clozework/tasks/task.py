@@ -355,7 +355,12 @@ def _holds_text(inputs) -> bool:
 
 
 def without_needless_padding(x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Cuts rows to the shortest of a few lengths that holds all tokens: the numbers stay."""
+    """Cuts rows to the shortest of a few lengths that holds all tokens: the numbers stay.
+
+    Not those of a model without a padding mask (FNet): it computes on padding as on tokens.
+    """
+    if "padding_mask" not in x:
+        return dict(x)
     used = int(x["padding_mask"].sum(axis=1).max(initial=1))
     full = x["padding_mask"].shape[1]
     length = next((length for length in _ROW_LENGTHS if used <= length <= full), full)

@@ -3,7 +3,13 @@
 import pytest
 
 from clozework import models
-from tests.contract.families import FAMILIES, TASKS, tiny_backbone, tiny_task
+from tests.contract.families import (
+    FAMILIES,
+    TASKS,
+    has_padding_mask,
+    tiny_backbone,
+    tiny_task,
+)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -16,6 +22,21 @@ def family(request):
 def backbone(family):
     """A tiny backbone of the family, shared: tests don't train it."""
     return tiny_backbone(family)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[name for name, family in FAMILIES.items() if has_padding_mask(family)],
+)
+def masking_family(request):
+    """A family whose encoder leaves padding out, and keeps packed texts apart."""
+    return FAMILIES[request.param]
+
+
+@pytest.fixture(scope="module")
+def masking_backbone(masking_family):
+    """A tiny backbone of such a family, shared: tests don't train it."""
+    return tiny_backbone(masking_family)
 
 
 @pytest.fixture(scope="module", params=TASKS)

@@ -76,6 +76,11 @@ def family_of_task(task_cls: type) -> Family:
     return next(family for family in FAMILIES.values() if task_cls in family.tasks)
 
 
+def has_padding_mask(family: Family) -> bool:
+    """Tells whether the family's encoder is told what is padding; FNet computes on it as well."""
+    return "padding_mask" in family.backbone.input_names
+
+
 def randomised(model):
     """Gives every variable random values, those of norms and biases too; returns the model."""
     generator = np.random.default_rng(7)
@@ -197,6 +202,7 @@ def _trained_proto(tokenizer_cls: type) -> bytes:
         "eos_piece": roles["end"],
         "unk_piece": "[UNK]",
     }
+    appended = ("<mask>", *tokenizer_cls.appended_tokens)
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         # Words that occur often, and not only in one place, become pieces.
@@ -208,5 +214,6 @@ def _trained_proto(tokenizer_cls: type) -> bytes:
         num_threads=1,
         minloglevel=2,
         **({} if tokenizer_cls.has_fairseq_ids else pieces),
+        **({} if roles["mask"] in appended else {"control_symbols": [roles["mask"]]}),
     )
     return model.getvalue()

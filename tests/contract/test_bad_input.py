@@ -48,13 +48,17 @@ def fractions(inputs, model):
 
 
 def strange_mask(inputs, model):
+    if "padding_mask" not in inputs:
+        inputs["segment_ids"] = inputs["segment_ids"] - 1
+        return r"`segment_ids` goes from -1 to 0, but .* takes 0 to 1"
     inputs["padding_mask"] = -inputs["padding_mask"]
     return r"`padding_mask` must not be negative: .* It goes from -1 to 0"
 
 
 def incomplete(inputs, model):
-    del inputs["padding_mask"]
-    return r"takes 'token_ids', .*; 'padding_mask' is missing among 'token_ids'"
+    name = "padding_mask" if "padding_mask" in inputs else "segment_ids"
+    del inputs[name]
+    return rf"takes 'token_ids', .*; '{name}' is missing among 'token_ids'"
 
 
 DAMAGES = (too_high, negative, fractions, strange_mask, incomplete)

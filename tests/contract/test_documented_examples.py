@@ -24,6 +24,7 @@ STAND_INS = {
     "roberta": ("roberta_base_en",),
     "xlm_roberta": ("xlm_roberta_base_multi",),
     "deberta_v3": ("deberta_v3_base_en",),
+    "f_net": ("f_net_base_en",),
 }
 CUSTOM = {
     "num_layers": 2,
@@ -187,6 +188,27 @@ def test_bert_and_xlm_roberta_backbones():
     # Pretrained XLM-R encoder, with an input more than it takes.
     model = keras_hub.models.XLMRobertaBackbone.from_preset("xlm_roberta_base_multi")
     model({name: input_data[name] for name in ("token_ids", "padding_mask")})
+
+
+def test_f_net_backbone():
+    input_data = {
+        "token_ids": np.ones(shape=(1, 12), dtype="int32"),
+        "segment_ids": np.array([[0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0]]),
+    }
+
+    # Pretrained encoder.
+    model = keras_hub.models.FNetBackbone.from_preset("f_net_base_en")
+    model(input_data)
+
+    # Randomly initialized FNet encoder with a custom config.
+    model = keras_hub.models.FNetBackbone(
+        vocabulary_size=32000,
+        num_layers=4,
+        hidden_dim=256,
+        intermediate_dim=512,
+        max_sequence_length=128,
+    )
+    assert model(input_data)["sequence_output"].shape == (1, 12, 256)
 
 
 def test_roberta_text_classifier_on_raw_strings():

@@ -7,6 +7,7 @@ import pytest
 from clozework.layers import positions_within_texts, self_attention_mask
 from tests.contract.families import (
     assert_same_outputs,
+    has_padding_mask,
     random_inputs,
     tiny_backbone,
     token_vectors,
@@ -24,11 +25,15 @@ LAYER_NAMES = {
         transformer_layer_1""",
     "xlm_roberta": """embeddings embeddings_layer_norm embeddings_dropout transformer_layer_0
         transformer_layer_1""",
+    "f_net": """token_embedding position_embedding segment_embedding embeddings_add
+        embeddings_layer_norm embedding_projection embeddings_dropout f_net_layer_0 f_net_layer_1
+        pooled_dense""",
     "deberta_v3": """token_embedding embeddings_layer_norm embeddings_dropout rel_embedding
         disentangled_attention_encoder_layer_0 disentangled_attention_encoder_layer_1""",
 }
 HEAD_LAYER_NAMES = {
     "BertTextClassifier": "classifier_dropout logits",
+    "FNetTextClassifier": "classifier_dropout logits",
     "DistilBertTextClassifier": "pooled_dense classifier_dropout logits",
     "RobertaTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
     "XLMRobertaTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
@@ -46,48 +51,64 @@ def packed(inputs, lengths, tokens):
     return {name: np.pad(values, (0, tokens - len(values)))[None] for name, values in row.items()}
 
 
-def test_a_packed_row_gives_each_text_the_numbers_that_it_has_alone(family, backbone):
-    texts = random_inputs(family, LENGTHS)
-    in_one_row = token_vectors(backbone, packed(texts, LENGTHS, tokens=16))[0]
+def test_a_packed_row_gives_each_text_the_numbers_that_it_has_alone(
+    masking_family, masking_backbone
+):
+    texts = random_inputs(masking_family, LENGTHS)
+    in_one_row = token_vectors(masking_backbone, packed(texts, LENGTHS, tokens=16))[0]
     start = 0
     for i, length in enumerate(LENGTHS):
-        alone = token_vectors(backbone, {name: v[i : i + 1, :length] for name, v in texts.items()})
+        alone = token_vectors(
+            masking_backbone, {name: v[i : i + 1, :length] for name, v in texts.items()}
+        )
         np.testing.assert_allclose(in_one_row[start : start + length], alone[0], rtol=0, atol=1e-5)
         start += length
 
 
-def test_packed_texts_do_not_see_each_other(family, backbone):
-    inputs = packed(random_inputs(family, LENGTHS), LENGTHS, tokens=16)
-    before = token_vectors(backbone, inputs)[0]
+def test_packed_texts_do_not_see_each_other(masking_family, masking_backbone):
+    inputs = packed(random_inputs(masking_family, LENGTHS), LENGTHS, tokens=16)
+    before = token_vectors(masking_backbone, inputs)[0]
     inputs["token_ids"][0, 5:8] = inputs["token_ids"][0, 5:8][::-1] - 1
-    after = token_vectors(backbone, inputs)[0]
+    after = token_vectors(masking_backbone, inputs)[0]
     np.testing.assert_array_equal(after[:5], before[:5])
     np.testing.assert_array_equal(after[8:14], before[8:14])
     assert np.abs(after[5:8] - before[5:8]).max() > 1e-3
 
 
-def test_padding_and_neighbours_do_not_change_a_text(family, backbone):
-    texts = random_inputs(family, LENGTHS, tokens=16)
-    in_batch = token_vectors(backbone, texts)
+def test_padding_and_neighbours_do_not_change_a_text(masking_family, masking_backbone):
+    texts = random_inputs(masking_family, LENGTHS, tokens=16)
+    in_batch = token_vectors(masking_backbone, texts)
     for i, length in enumerate(LENGTHS):
-        alone = token_vectors(backbone, {name: v[i : i + 1, :length] for name, v in texts.items()})
+        alone = token_vectors(
+            masking_backbone, {name: v[i : i + 1, :length] for name, v in texts.items()}
+        )
         np.testing.assert_allclose(in_batch[i, :length], alone[0], rtol=0, atol=1e-5)
 
 
-def test_ids_of_padding_do_not_matter(family, backbone):
-    texts = random_inputs(family, LENGTHS, tokens=16)
-    before = token_vectors(backbone, texts)
+def test_ids_of_padding_do_not_matter(masking_family, masking_backbone):
+    texts = random_inputs(masking_family, LENGTHS, tokens=16)
+    before = token_vectors(masking_backbone, texts)
     is_token = texts["padding_mask"].astype(bool)
     texts["token_ids"] = np.where(is_token, texts["token_ids"], 9)
-    np.testing.assert_array_equal(token_vectors(backbone, texts)[is_token], before[is_token])
+    np.testing.assert_array_equal(
+        token_vectors(masking_backbone, texts)[is_token], before[is_token]
+    )
 
 
-def test_a_mask_of_booleans_is_one_of_ones(family, backbone):
-    texts = random_inputs(family, LENGTHS, tokens=16)
+def test_a_mask_of_booleans_is_one_of_ones(masking_family, masking_backbone):
+    texts = random_inputs(masking_family, LENGTHS, tokens=16)
     as_booleans = {**texts, "padding_mask": texts["padding_mask"].astype(bool)}
     np.testing.assert_array_equal(
-        token_vectors(backbone, as_booleans), token_vectors(backbone, texts)
+        token_vectors(masking_backbone, as_booleans), token_vectors(masking_backbone, texts)
     )
+
+
+def test_without_a_mask_padding_is_computed_on(family, backbone):
+    if has_padding_mask(family):
+        return
+    short, long = (random_inputs(family, [5], tokens=tokens) for tokens in (5, 16))
+    difference = token_vectors(backbone, long)[:, :5] - token_vectors(backbone, short)
+    assert np.abs(difference).max() > 1e-3
 
 
 def test_zeros_and_ones_mask_keys_alone_and_leave_positions():
@@ -158,7 +179,8 @@ def test_dropout_acts_in_training_alone(family):
 def test_low_precision_stays_close_to_float32(family, backbone, dtype):
     inputs = random_inputs(family, LENGTHS, tokens=16)
     # A row of padding alone comes from rounding a batch up.
-    inputs["padding_mask"][2] = 0
+    if has_padding_mask(family):
+        inputs["padding_mask"][2] = 0
     low = tiny_backbone(family, dtype=dtype)
     low.set_weights([np.asarray(values) for values in backbone.get_weights()])
     vectors = low.token_vectors(low(inputs))

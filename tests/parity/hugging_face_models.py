@@ -30,6 +30,7 @@ DEBERTA = {
     "max_relative_positions": -1,
 }
 ROBERTA = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "type_vocab_size": 1}
+F_NET_SIZES = {name: value for name, value in SIZES.items() if name != "num_attention_heads"}
 ODD = {"hidden_act": "relu", "layer_norm_eps": 1e-3}
 
 # Family, and what makes its config; the second of a family is an odd one.
@@ -38,6 +39,8 @@ CONFIGS = {
     "bert-odd": ("bert", {**TINY, **SIZES, **ODD, "type_vocab_size": 3}),
     "distil_bert": ("distilbert", {**TINY, **DISTIL_BERT_SIZES}),
     "distil_bert-odd": ("distilbert", {**TINY, **DISTIL_BERT_SIZES, "activation": "relu"}),
+    "f_net": ("fnet", {**TINY, **F_NET_SIZES}),
+    "f_net-odd": ("fnet", {**TINY, **F_NET_SIZES, **ODD, "type_vocab_size": 2}),
     "roberta": ("roberta", {**TINY, **SIZES, **ROBERTA}),
     "roberta-odd": ("roberta", {**TINY, **SIZES, **ROBERTA, **ODD, "type_vocab_size": 2}),
     "xlm_roberta": ("xlm-roberta", {**TINY, **SIZES, **ROBERTA}),
@@ -78,18 +81,20 @@ def random_inputs(name: str) -> dict[str, np.ndarray]:
     mask = (np.arange(18) < lengths[:, None]).astype("int32")
     # RoBERTa's upstream tells padding by its id.
     inputs = {"token_ids": np.where(mask == 1, ids, 1).astype("int32"), "padding_mask": mask}
-    if name.startswith("bert"):
+    if name.startswith(("bert", "f_net")):
         inputs["segment_ids"] = ((np.arange(18) > 6) * mask).astype("int32")
+    if name.startswith("f_net"):
+        del inputs["padding_mask"]
     return inputs
 
 
 def upstream_outputs(model, inputs):
     """Returns what `transformers` computes for our inputs."""
-    arguments = {
-        "input_ids": torch.tensor(inputs["token_ids"]).long(),
-        "attention_mask": torch.tensor(inputs["padding_mask"]).long(),
+    names = {
+        "token_ids": "input_ids",
+        "padding_mask": "attention_mask",
+        "segment_ids": "token_type_ids",
     }
-    if "segment_ids" in inputs:
-        arguments["token_type_ids"] = torch.tensor(inputs["segment_ids"]).long()
+    arguments = {names[name]: torch.tensor(values).long() for name, values in inputs.items()}
     with torch.no_grad():
         return model(**arguments)

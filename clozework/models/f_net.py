@@ -1,0 +1,272 @@
+"""FNet: an encoder that mixes tokens with Fourier transforms instead of attention.
+
+Paper: Lee-Thorp et al., 2021, https://arxiv.org/abs/2105.03824
+Differs from BERT in: Fourier mixing, which has no weights; one more dense layer after the
+embeddings; a SentencePiece vocabulary; no padding mask, so that its numbers belong to the length of
+the row, padding included.
+"""
+
+import dataclasses
+
+import keras
+
+from clozework.layers import FNetEncoder, PositionEmbedding, ReversibleEmbedding, activation_name
+from clozework.models.built_in_presets import built_in_presets
+from clozework.models.encoder_tables import (
+    ACTIVATION,
+    CLASS_NAMES,
+    ENCODER_CONFIG,
+    MASKED_LM_CONFIG,
+    masked_lm_rows,
+)
+from clozework.presets import (
+    Converted,
+    Family,
+    HuggingFaceFormat,
+    HuggingFaceHead,
+    Layer,
+    register,
+)
+from clozework.tasks import (
+    Backbone,
+    MaskedLM,
+    MaskedLMPreprocessor,
+    PooledOutputClassifier,
+    TextClassifierPreprocessor,
+)
+from clozework.tokenizers import SentencePieceTokenizer
+
+__all__ = [
+    "FNetBackbone",
+    "FNetMaskedLM",
+    "FNetMaskedLMPreprocessor",
+    "FNetTextClassifier",
+    "FNetTextClassifierPreprocessor",
+    "FNetTokenizer",
+]
+
+
+class FNetBackbone(Backbone):
+    """FNet encoder: one vector per token, and one for the text.
+
+    There is no padding mask: padding is mixed with the rest, so the outputs are those of a row of
+    this length, and a shorter or longer row of the same text has others.
+
+    Args:
+        vocabulary_size: Number of tokens in the vocabulary.
+        num_layers: Number of blocks.
+        hidden_dim: Width of the token vectors.
+        intermediate_dim: Width of the hidden layer of each feed-forward network.
+        dropout: Share of activations dropped in training, everywhere.
+        max_sequence_length: Longest input, in tokens, that has position embeddings.
+        num_segments: Number of kinds of `segment_ids`.
+        dtype: Precision of computation and weights, as in `keras.layers.Layer`.
+        activation: Of the feed-forward networks.
+        layer_norm_epsilon: Added to the variance in layer normalisation.
+
+    Inputs: int32 `"token_ids"` and `"segment_ids"`, each `(batch, tokens)`.
+    Outputs: `"sequence_output"` `(batch, tokens, hidden_dim)` and `"pooled_output"`
+        `(batch, hidden_dim)`.
+
+    Example:
+    >>> backbone = FNetBackbone(
+    ...     vocabulary_size=30, num_layers=2, hidden_dim=8, intermediate_dim=16
+    ... )
+    >>> ids = np.array([[2, 7, 9, 3]])
+    >>> backbone({"token_ids": ids, "segment_ids": 0 * ids})["pooled_output"].shape
+    (1, 8)
+    """
+
+    input_names = ("token_ids", "segment_ids")
+
+    def __init__(
+        self,
+        vocabulary_size,
+        num_layers,
+        hidden_dim,
+        intermediate_dim,
+        dropout=0.1,
+        max_sequence_length=512,
+        num_segments=4,
+        dtype=None,
+        *,
+        activation="gelu_tanh",
+        layer_norm_epsilon=1e-12,
+        **kwargs,
+    ):
+        initializer = keras.initializers.TruncatedNormal(stddev=0.02)
+        self.token_embedding = ReversibleEmbedding(
+            vocabulary_size,
+            hidden_dim,
+            embeddings_initializer=initializer.clone(),
+            dtype=dtype,
+            name="token_embedding",
+        )
+        self.position_embedding = PositionEmbedding(
+            max_sequence_length, initializer.clone(), dtype=dtype, name="position_embedding"
+        )
+        self.segment_embedding = keras.layers.Embedding(
+            num_segments, hidden_dim, initializer.clone(), dtype=dtype, name="segment_embedding"
+        )
+        self.embeddings_add = keras.layers.Add(dtype=dtype, name="embeddings_add")
+        self.embeddings_layer_norm = keras.layers.LayerNormalization(
+            epsilon=layer_norm_epsilon, dtype=dtype, name="embeddings_layer_norm"
+        )
+        self.embedding_projection = _dense(
+            hidden_dim, None, initializer, dtype, "embedding_projection"
+        )
+        self.embeddings_dropout = keras.layers.Dropout(
+            dropout, dtype=dtype, name="embeddings_dropout"
+        )
+        self.transformer_layers = [
+            FNetEncoder(
+                intermediate_dim,
+                dropout=dropout,
+                activation=activation_name(activation),
+                layer_norm_epsilon=layer_norm_epsilon,
+                kernel_initializer=initializer.clone(),
+                dtype=dtype,
+                name=f"f_net_layer_{i}",
+            )
+            for i in range(num_layers)
+        ]
+        self.pooled_dense = _dense(hidden_dim, "tanh", initializer, dtype, "pooled_dense")
+        inputs = self.symbolic_inputs()
+        super().__init__(inputs=inputs, outputs=self._flow(inputs), dtype=dtype, **kwargs)
+
+    def _flow(self, inputs):
+        tokens = self.token_embedding(inputs["token_ids"])
+        positions = self.position_embedding(tokens)
+        segments = self.segment_embedding(inputs["segment_ids"])
+        x = self.embeddings_add((tokens, positions, segments))
+        x = self.embeddings_layer_norm(x)
+        x = self.embedding_projection(x)
+        x = self.embeddings_dropout(x)
+        for layer in self.transformer_layers:
+            x = layer(x)
+        return {"sequence_output": x, "pooled_output": self.pooled_dense(x[:, 0, :])}
+
+
+def _dense(units, activation, initializer, dtype, name):
+    return keras.layers.Dense(
+        units, activation, kernel_initializer=initializer.clone(), dtype=dtype, name=name
+    )
+
+
+class FNetTokenizer(SentencePieceTokenizer):
+    """SentencePiece with FNet's special tokens, which are pieces of its model.
+
+    Args:
+        proto: A SentencePiece model: its path, its bytes, or these in base64.
+    """
+
+    special_tokens_by_role = {
+        "cls": "[CLS]",
+        "sep": "[SEP]",
+        "pad": "<pad>",
+        "mask": "[MASK]",
+        "start": "[CLS]",
+        "end": "[SEP]",
+    }
+    num_separators = 1
+
+    def __init__(self, proto=None, **kwargs):
+        super().__init__(proto, **kwargs)
+
+
+class FNetTextClassifierPreprocessor(TextClassifierPreprocessor):
+    """Turns strings, or pairs of strings, into inputs for `FNetTextClassifier`."""
+
+    backbone_cls = FNetBackbone
+    tokenizer_cls = FNetTokenizer
+
+
+class FNetMaskedLMPreprocessor(MaskedLMPreprocessor):
+    """Turns strings into inputs with masks for `FNetMaskedLM`."""
+
+    backbone_cls = FNetBackbone
+    tokenizer_cls = FNetTokenizer
+
+
+class FNetMaskedLM(MaskedLM):
+    """FNet with the head that predicts masked tokens; see `MaskedLM`."""
+
+    backbone_cls = FNetBackbone
+    preprocessor_cls = FNetMaskedLMPreprocessor
+
+
+class FNetTextClassifier(PooledOutputClassifier):
+    """FNet with a classifier on its pooled output; see `TextClassifier`."""
+
+    backbone_cls = FNetBackbone
+    preprocessor_cls = FNetTextClassifierPreprocessor
+
+
+# An absent activation means another one than in the other encoders.
+_ACTIVATION = {"default": "gelu_new"}
+
+FAMILY = Family(
+    name="f_net",
+    title="FNet",
+    backbone=FNetBackbone,
+    tokenizer=FNetTokenizer,
+    tasks=(FNetMaskedLM, FNetTextClassifier),
+    aliases={
+        "FNetClassifier": FNetTextClassifier,
+        "FNetPreprocessor": FNetTextClassifierPreprocessor,
+    },
+    presets=built_in_presets("f_net"),
+    hugging_face=HuggingFaceFormat(
+        model_type="fnet",
+        architecture="FNetModel",
+        prefix="fnet.",
+        config={
+            **{ours: row for ours, row in ENCODER_CONFIG.items() if ours != "num_heads"},
+            "activation": dataclasses.replace(ACTIVATION, **_ACTIVATION),
+            "num_segments": "type_vocab_size",
+            "layer_norm_epsilon": Converted("layer_norm_eps", default=1e-12),
+        },
+        # How the transform is computed, not what it gives.
+        harmless=frozenset({"tpu_short_seq_length", "use_tpu_fourier_optimizations"}),
+        rows=(
+            Layer("token_embedding", "embeddings.word_embeddings"),
+            Layer("position_embedding", "embeddings.position_embeddings"),
+            Layer("segment_embedding", "embeddings.token_type_embeddings"),
+            Layer("embeddings_layer_norm", "embeddings.LayerNorm"),
+            Layer("embedding_projection", "embeddings.projection"),
+            Layer(
+                "f_net_layer_{i}/mixing_layer_norm", "encoder.layer.{i}.fourier.output.LayerNorm"
+            ),
+            Layer("f_net_layer_{i}/intermediate_dense", "encoder.layer.{i}.intermediate.dense"),
+            Layer("f_net_layer_{i}/output_dense", "encoder.layer.{i}.output.dense"),
+            Layer("f_net_layer_{i}/output_layer_norm", "encoder.layer.{i}.output.LayerNorm"),
+            Layer("pooled_dense", "pooler.dense", is_optional=True),
+        ),
+        unused=("embeddings.position_ids", "cls.seq_relationship.*", "cls.predictions.decoder.*"),
+        heads={
+            "MaskedLM": HuggingFaceHead(
+                architecture="FNetForMaskedLM",
+                rows=masked_lm_rows(
+                    dense="cls.predictions.transform.dense",
+                    norm="cls.predictions.transform.LayerNorm",
+                    bias="cls.predictions",
+                ),
+                config={
+                    **MASKED_LM_CONFIG,
+                    "head_activation": dataclasses.replace(
+                        MASKED_LM_CONFIG["head_activation"], **_ACTIVATION
+                    ),
+                },
+            ),
+            "TextClassifier": HuggingFaceHead(
+                architecture="FNetForSequenceClassification",
+                rows=(Layer("logits", "classifier"),),
+                config={"num_classes": CLASS_NAMES},
+            ),
+        },
+        tokenizer_class="FNetTokenizer",
+        tokenizer_files={"spiece.model": "proto"},
+    ),
+)
+
+register(FAMILY)
