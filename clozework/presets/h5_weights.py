@@ -323,9 +323,15 @@ def _describe(
         raise weights_error(name, dataset_path, f"shape {shape} of type {dtype} is no tensor")
     size = count * dtype.itemsize
     is_right = stored == size if offset is not None else stored >= size
-    if not is_right or max(size, stored) > content.size:
+    if not is_right:
         raise weights_error(
             name, dataset_path, f"shape {shape} takes {size} bytes, but {stored} are stored"
+        )
+    if max(size, stored) > content.size:
+        raise weights_error(
+            name,
+            dataset_path,
+            f"it takes {max(size, stored)} bytes, but the file is cut short at {content.size}",
         )
     if offset is not None and offset + size > content.size:
         raise weights_error(

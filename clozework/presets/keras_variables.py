@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from clozework.backend import fill_variable, own_attributes
-from clozework.errors import WeightsError
+from clozework.errors import PresetError, WeightsError
 from clozework.presets.names import snake_case
 
 __all__ = ["fill_from_keras_file", "stored_values", "walk_layers"]
@@ -38,10 +38,15 @@ def walk_layers(model: keras.Model, *, skip=()) -> Iterator[tuple[str, keras.lay
 
 
 def stored_values(model: keras.Model, *, skip=()) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Returns the values, `"layers/dense/vars/0"`, and the names of layers, `"layers/dense"`."""
+    """Returns the values, `"layers/dense/vars/0"`, and the names of layers, `"layers/dense"`.
+
+    Raises:
+        PresetError: If a layer has adapters or is quantized, for which the format has no place.
+    """
     values: dict[str, np.ndarray] = {}
     names: dict[str, str] = {}
     for path, layer in walk_layers(model, skip=skip):
+        _check_is_plain(layer)
         names[path] = layer.name
         for i, variable in enumerate(_own_variables(layer)):
             values[f"{path}/vars/{i}"] = keras.ops.convert_to_numpy(variable.value)
@@ -111,6 +116,25 @@ def _attribute_names(layer: keras.layers.Layer) -> list[str]:
         if isinstance(value, property) and f"_{name}" in own
     }
     return sorted(own | properties, key=lambda name: (name.startswith("_"), name))
+
+
+def _check_is_plain(layer: keras.layers.Layer) -> None:
+    if not isinstance(layer, _CHANGEABLE):
+        return
+    if layer.lora_enabled:
+        kind = "LoRA adapters"
+    elif layer.quantization_mode is not None:
+        kind = f"weights quantized to {layer.quantization_mode}"
+    else:
+        return
+    raise PresetError(
+        f"{layer.name!r} has {kind}, which a preset cannot hold, so nothing was written. Save the "
+        f"model with `model.save_weights(...)`, or before it is changed in this way."
+    )
+
+
+# Keras's layers that can be given adapters or be quantized.
+_CHANGEABLE = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Embedding)
 
 
 def _own_variables(layer: keras.layers.Layer) -> list:

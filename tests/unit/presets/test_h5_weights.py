@@ -298,6 +298,14 @@ def test_hostile_files_are_refused(make, tmp_path):
         load(tmp_path)
 
 
+def test_a_file_that_is_cut_short_is_named(tmp_path):
+    write_h5(tmp_path, NAME, {"vars/0": np.ones(50_000, "float32")}, {})
+    content = (tmp_path / NAME).read_bytes()
+    (tmp_path / NAME).write_bytes(content[:100_000])
+    with pytest.raises(WeightsError, match=r"cut short|truncated"):
+        load(tmp_path)
+
+
 def test_a_block_before_the_file_is_refused(tmp_path):
     with h5py.File(tmp_path / NAME, "w", userblock_size=512) as root:
         root["vars/0"] = np.ones(2)
