@@ -7,7 +7,7 @@ Keras with them.
 
 import importlib
 
-from clozework.backend import prepare_backend
+from clozework.backend import prepare_backend, require_backend
 
 __version__ = "0.1.0"
 __all__ = ["backend_choice", "layers", "models", "tokenizers", "version"]
@@ -25,6 +25,7 @@ def version() -> str:
 
 def __getattr__(name: str):
     if name in _SUB_PACKAGES:
+        require_backend(backend_choice)
         return importlib.import_module(f"clozework.{name}")
     raise AttributeError(f"module 'clozework' has no attribute {name!r}")
 

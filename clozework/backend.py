@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clozework.caches import cache_directory
+from clozework.errors import MissingPackageError
 
 __all__ = [
     "BackendChoice",
@@ -22,6 +23,7 @@ __all__ = [
     "known_values",
     "own_attributes",
     "prepare_backend",
+    "require_backend",
     "unallocated_variables",
     "unused_weights_allowed",
     "values_kept",
@@ -82,6 +84,19 @@ def prepare_backend() -> BackendChoice:
     return choice
 
 
+def require_backend(choice: BackendChoice) -> None:
+    """Raises `MissingPackageError` if the chosen backend is not there; imports nothing."""
+    if choice.backend in installed_backends():
+        return
+    if choice.backend is None:
+        raise MissingPackageError("No backend is installed. Install one: pip install jax")
+    raise MissingPackageError(
+        f"The backend {choice.backend!r}, chosen because {choice.reason}, is not installed. "
+        f"Install it, or choose another with the environment variable KERAS_BACKEND. Installed: "
+        f"{', '.join(installed_backends()) or 'none'}."
+    )
+
+
 def configure_backend() -> None:
     """Turns on JAX's cache of compiled programs, so that the second start is fast.
 
@@ -95,7 +110,13 @@ def configure_backend() -> None:
     import jax
 
     if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "jax"))
+        directory = cache_directory() / "jax"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            # A read-only home. JAX would warn at each program that it cannot keep.
+            return
+        jax.config.update("jax_compilation_cache_dir", str(directory))
         # The default of one second would leave out most of the many small programs of a start.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

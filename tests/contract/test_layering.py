@@ -15,7 +15,7 @@ ISLANDS = {"data", "layers", "presets", "samplers", "tokenizers"}
 MAY_IMPORT = {
     "errors": set(),
     "caches": set(),
-    "backend": {"caches"},
+    "backend": {"caches", "errors"},
     **dict.fromkeys(ISLANDS, BOTTOM),
     # The one bridge: a tokenizer loads itself from a preset.
     "tokenizers": BOTTOM | {"presets"},

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from clozework import backend
+from clozework.errors import MissingPackageError
 
 
 @pytest.fixture
@@ -103,3 +104,21 @@ def test_importing_the_package_imports_no_framework():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout.split() == []
+
+
+@pytest.mark.parametrize("name", ["tensorflow", "nonsense"])
+def test_a_backend_that_is_not_installed_is_named(name):
+    result = subprocess.run(
+        [sys.executable, "-c", "from clozework import models"],
+        env={**os.environ, "KERAS_BACKEND": name},
+        capture_output=True,
+        text=True,
+    )
+    assert f"MissingPackageError: The backend '{name}', chosen because" in result.stderr
+    assert "choose another with the environment variable KERAS_BACKEND" in result.stderr
+
+
+def test_no_backend_at_all_is_said():
+    nothing = backend.BackendChoice(None, "neither JAX nor PyTorch is installed")
+    with pytest.raises(MissingPackageError, match="No backend is installed. Install one: pip"):
+        backend.require_backend(nothing)
