@@ -1,6 +1,5 @@
 """Activations by name: Keras's, and the names that Hugging Face configs use for them."""
 
-import functools
 from collections.abc import Mapping
 
 import keras
@@ -9,12 +8,16 @@ from clozework.errors import ConfigError
 
 __all__ = ["activation_config", "activation_function", "activation_name"]
 
-_gelu_tanh = functools.partial(keras.activations.gelu, approximate=True)
-_gelu_exact = functools.partial(keras.activations.gelu, approximate=False)
+
+@keras.saving.register_keras_serializable("clozework")
+def gelu_tanh(x):
+    """GELU in its approximation by tanh: a function with a name, which Keras can store."""
+    return keras.activations.gelu(x, approximate=True)
+
 
 _FUNCTIONS = {
-    "gelu": _gelu_exact,
-    "gelu_tanh": _gelu_tanh,
+    "gelu": keras.activations.gelu,
+    "gelu_tanh": gelu_tanh,
     **{
         name: getattr(keras.activations, name)
         for name in (
@@ -45,10 +48,7 @@ _ALIASES = {
 
 
 # Of the same functions, as users hand them in.
-_NAMES = {
-    **{function: name for name, function in _FUNCTIONS.items()},
-    keras.activations.gelu: "gelu",
-}
+_NAMES = {function: name for name, function in _FUNCTIONS.items()}
 
 
 def activation_name(activation) -> str:

@@ -5,6 +5,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from clozework.errors import ConfigError
 
 __all__ = [
@@ -62,8 +64,12 @@ def recorded_arguments(cls: type, args: tuple, kwargs: Mapping[str, Any]) -> dic
     except TypeError as error:
         raise ConfigError(f"{cls.__name__}: {error}.") from error
     bound.apply_defaults()
-    _check_values(cls, bound.arguments)
-    return dict(bound.arguments)
+    arguments = dict(bound.arguments)
+    # `labels.max() + 1` is an integer of NumPy's, which no config can hold.
+    if isinstance(arguments.get("num_classes"), np.integer):
+        arguments["num_classes"] = int(arguments["num_classes"])
+    _check_values(cls, arguments)
+    return arguments
 
 
 def stored_arguments(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,14 +89,19 @@ def stored_arguments(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_values(cls: type, arguments: Mapping[str, Any]) -> None:
     problems = []
+    parameters = argument_defaults(cls)
     for name in _POSITIVE:
         value = arguments.get(name)
         is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
-        if name in arguments and value is not None and not is_count:
+        is_optional = name in arguments and parameters[name].default is None
+        if name in arguments and not is_count and not (value is None and is_optional):
             problems.append(f"`{name}` must be a positive integer, not {value!r}")
     dropout = arguments.get("dropout", 0.0)
     if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         problems.append(f"`dropout` must be at least 0 and less than 1, not {dropout!r}")
+    epsilon = arguments.get("layer_norm_epsilon", 1.0)
+    if not isinstance(epsilon, int | float) or isinstance(epsilon, bool) or not epsilon > 0:
+        problems.append(f"`layer_norm_epsilon` must be a positive number, not {epsilon!r}")
     if not problems and {"hidden_dim", "num_heads"} <= arguments.keys():
         hidden_dim, num_heads = arguments["hidden_dim"], arguments["num_heads"]
         if hidden_dim % num_heads:

@@ -1,5 +1,6 @@
 """Functional Keras models that are subclasses with a constructor of their own."""
 
+import threading
 from typing import Any
 
 import keras
@@ -15,13 +16,15 @@ class RecordedModel(keras.Model):
 
     A subclass sets its layers as attributes, joins them, and ends its constructor with
     `super().__init__(inputs=..., outputs=...)`. An error or an interrupt in training or use leaves
-    the model its weights.
+    the model its weights; several threads that use it take turns.
     """
 
     arguments: dict[str, Any]
 
     def __new__(cls, *args, **kwargs):
         instance = super().__new__(cls, *args, **kwargs)
+        # Of the thread that trains or uses it: Keras's trainers keep their state in the model.
+        object.__setattr__(instance, "_in_use", threading.RLock())
         # Keras makes an empty instance where it turns the class into a functional model.
         if args or kwargs:
             own = {name: value for name, value in kwargs.items() if name != "compile"}
@@ -43,30 +46,30 @@ class RecordedModel(keras.Model):
 
     def fit(self, *args, **kwargs):
         """See `keras.Model.fit`."""
-        with values_kept(self):
+        with self._in_use, values_kept(self):
             return super().fit(*args, **kwargs)
 
     def evaluate(self, *args, **kwargs):
         """See `keras.Model.evaluate`."""
-        with values_kept(self):
+        with self._in_use, values_kept(self):
             return super().evaluate(*args, **kwargs)
 
     def predict(self, *args, **kwargs):
         """See `keras.Model.predict`."""
-        with values_kept(self):
+        with self._in_use, values_kept(self):
             return super().predict(*args, **kwargs)
 
     def train_on_batch(self, *args, **kwargs):
         """See `keras.Model.train_on_batch`."""
-        with values_kept(self):
+        with self._in_use, values_kept(self):
             return super().train_on_batch(*args, **kwargs)
 
     def test_on_batch(self, *args, **kwargs):
         """See `keras.Model.test_on_batch`."""
-        with values_kept(self):
+        with self._in_use, values_kept(self):
             return super().test_on_batch(*args, **kwargs)
 
     def predict_on_batch(self, *args, **kwargs):
         """See `keras.Model.predict_on_batch`."""
-        with values_kept(self):
+        with self._in_use, values_kept(self):
             return super().predict_on_batch(*args, **kwargs)

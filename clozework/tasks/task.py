@@ -137,7 +137,9 @@ class Task(RecordedModel):
         if validation_data is not None:
             validation_data = self._dataset(
                 *keras.utils.unpack_x_y_sample_weight(validation_data),
-                batch_size=validation_batch_size or batch_size,
+                batch_size=_validation_batch_size(
+                    validation_data, validation_batch_size, batch_size
+                ),
                 epochs=1 if validation_steps else epochs,
             )
         self.learn_labels(dataset, validation_data)
@@ -274,19 +276,10 @@ class Task(RecordedModel):
         self._compile_metrics = None
         super().compile(*args, **kwargs)
 
-    def get_compile_config(self):
-        """Called by Keras when it writes a `.keras` file."""
-        config = super().get_compile_config()
-        return {**config, "has_trained": self.optimizer.built} if config else config
-
     def compile_from_config(self, config):
         """Called by Keras when it reads a `.keras` file."""
-        arguments = dict(config)
-        has_trained = arguments.pop("has_trained")
-        self.compile(**keras.saving.deserialize_keras_object(arguments))
-        # Keras loads the moments next, if there are any, and warns unless there is room for all.
-        if has_trained:
-            self.optimizer.build(self.trainable_variables)
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        _build_at_loading(self.optimizer, self.trainable_variables)
 
     def _dataset(self, x, y=None, sample_weight=None, *, preprocess=None, **options):
         self.check_row_length()
@@ -329,6 +322,22 @@ class Task(RecordedModel):
 _ALL_IN_ONE = 2**31 - 1
 
 
+def _build_at_loading(optimizer, variables) -> None:
+    """Makes room for the moments of an optimizer when it is about to load them.
+
+    A file has them once the model was trained. Keras warns where there is room for more, or for
+    less, than the file has: https://github.com/keras-team/keras/blob/v3.15.1/keras/src/optimizers/
+    """
+    load = optimizer.load_own_variables
+
+    def build_and_load(store):
+        if len(store.keys()) > len(optimizer.variables):
+            optimizer.build(variables)
+        load(store)
+
+    optimizer.load_own_variables = build_and_load
+
+
 def _check_parts(cls: type, backbone, preprocessor) -> None:
     if not isinstance(backbone, cls.backbone_cls):
         raise ConfigError(
@@ -344,6 +353,13 @@ def _check_preprocessor(cls: type, preprocessor) -> None:
             f"{cls.__name__} needs a {cls.preprocessor_cls.__name__}. "
             f"Received: a {type(preprocessor).__name__}."
         )
+
+
+def _validation_batch_size(validation_data, own: int | None, of_training: int | None) -> int | None:
+    """Returns how many examples to put together: a stream may come in batches of its own size."""
+    x, _, _ = keras.utils.unpack_x_y_sample_weight(validation_data)
+    is_stream = isinstance(x, keras.utils.PyDataset) or open_stream(x) is not None
+    return own if own is not None or is_stream else of_training
 
 
 def _holds_text(inputs) -> bool:

@@ -87,8 +87,9 @@ class TextClassifier(Task):
         label_names=None,
         **kwargs,
     ):
+        # As it is recorded: a plain integer.
+        self.num_classes = num_classes = self.arguments["num_classes"]
         self.label_names = _checked_names(label_names, num_classes)
-        self.num_classes = num_classes
         self.activation = activation_function(activation)
         self.is_logits = activation_name(activation) == "linear"
         self.backbone = backbone
