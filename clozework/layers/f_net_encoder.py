@@ -56,7 +56,8 @@ class FNetEncoder(keras.layers.Layer):
 
     def build(self, inputs_shape):
         hidden_dim = inputs_shape[-1]
-        self._mixing_layer_norm = self._layer_norm("mixing_layer_norm")
+        # It takes the mixed row in float32, see `call`.
+        self._mixing_layer_norm = self._layer_norm("mixing_layer_norm", autocast=False)
         self._intermediate_dense = self._dense(
             self.intermediate_dim, "intermediate_dense", activation_function(self.activation)
         )
@@ -71,7 +72,11 @@ class FNetEncoder(keras.layers.Layer):
         self._output_layer_norm.build(inputs_shape)
 
     def call(self, inputs, training=None):
-        x = self._mixing_layer_norm(inputs + self._mixed(inputs))
+        # In float32 until it is normalised: the sum over a whole row exceeds what float16 holds,
+        # and no backend transforms half floats.
+        x = ops.cast(inputs, "float32")
+        mixed, _ = ops.fft2((x, ops.zeros_like(x)))
+        x = ops.cast(self._mixing_layer_norm(x + mixed), self.compute_dtype)
         residual = x
         x = self._intermediate_dense(x)
         x = self._output_dense(x)
@@ -92,12 +97,6 @@ class FNetEncoder(keras.layers.Layer):
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
         }
 
-    def _mixed(self, x):
-        # No backend transforms half floats, and sums over a whole row would lose their digits.
-        real = ops.cast(x, "float32")
-        mixed, _ = ops.fft2((real, ops.zeros_like(real)))
-        return ops.cast(mixed, x.dtype)
-
     def _dense(self, units, name, activation=None):
         return keras.layers.Dense(
             units,
@@ -108,7 +107,7 @@ class FNetEncoder(keras.layers.Layer):
             name=name,
         )
 
-    def _layer_norm(self, name):
+    def _layer_norm(self, name, **options):
         return keras.layers.LayerNormalization(
-            epsilon=self.layer_norm_epsilon, dtype=self.dtype_policy, name=name
+            epsilon=self.layer_norm_epsilon, dtype=self.dtype_policy, name=name, **options
         )

@@ -47,10 +47,14 @@ def test_half_floats_stay_close(encoder, dtype, tolerance):
     assert np.abs(ours - expected(encoder, X)).max() < tolerance
 
 
-def test_a_long_row_of_half_floats_stays_finite():
-    layer = layers.FNetEncoder(intermediate_dim=4, dtype="float16")
-    ones = np.ones((1, 512, 8), "float16")
-    assert np.isfinite(numpy(layer(ones)).astype("float32")).all()
+@pytest.mark.parametrize("dtype", ["float16", "mixed_float16"])
+def test_a_sum_over_the_row_beyond_float16_stays_finite(dtype):
+    row = np.random.default_rng(3).normal(2.0, 1.0, size=(1, 400, 256))
+    assert row.sum() > np.finfo("float16").max
+    layer = layers.FNetEncoder(intermediate_dim=4, dtype=dtype)
+    outputs = layer(row.astype("float16"))
+    assert keras.backend.standardize_dtype(outputs.dtype) == "float16"
+    assert np.isfinite(numpy(outputs).astype("float32")).all()
 
 
 def test_dropout_acts_in_training_alone():
