@@ -4,7 +4,14 @@ Every class of a family is public here, under KerasHub's old names as well.
 """
 
 # Order of import is order of registration: a family comes after those it builds on.
-from clozework.models import bert, deberta_v3, distil_bert, f_net, roberta, xlm_roberta  # noqa: F401
+from clozework.models import (  # noqa: F401
+    bert,
+    deberta_v3,
+    distil_bert,
+    f_net,
+    roberta,
+    xlm_roberta,
+)
 from clozework.presets import families
 from clozework.tasks import (
     Backbone,

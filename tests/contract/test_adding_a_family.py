@@ -30,13 +30,12 @@ def run(tmp_path_factory):
         shutil.copy(ROOT / name, copy / name)
     family_file = copy / "clozework" / "models" / "nutshell.py"
     family_file.write_text("\n\n".join(blocks("python")), encoding="utf-8")
-    removed, added = (
-        re.search(rf"^\{sign}(.*)$", blocks("diff")[0], flags=re.MULTILINE)[1] for sign in "-+"
-    )
+    change = re.search(r"^\+(.*\n) (.*\n)", blocks("diff")[0], flags=re.MULTILINE)
+    added, following = change.groups()
     families = copy / "clozework" / "models" / "__init__.py"
     text = families.read_text(encoding="utf-8")
-    assert removed in text
-    families.write_text(text.replace(removed, added), encoding="utf-8")
+    assert text.count(following) == 1
+    families.write_text(text.replace(following, added + following), encoding="utf-8")
 
     def run(*arguments: str) -> str:
         result = subprocess.run(
