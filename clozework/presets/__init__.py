@@ -23,7 +23,7 @@ from clozework.presets.keras_format import (
 )
 from clozework.presets.keras_variables import fill_from_keras_file, stored_values, walk_layers
 from clozework.presets.listing import class_property, presets_of
-from clozework.presets.manifest import checked_by_manifest, verify_manifest
+from clozework.presets.manifest import CARD, checked_by_manifest, verify_manifest
 from clozework.presets.names import snake_case
 from clozework.presets.registry import (
     Family,
@@ -43,6 +43,7 @@ from clozework.presets.weight_map import Computed, Layer, WeightMap
 
 __all__ = [
     "BACKBONE_FILES",
+    "CARD",
     "PREPROCESSOR_FILES",
     "TOKENIZER_FILES",
     "Computed",

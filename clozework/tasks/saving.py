@@ -23,6 +23,7 @@ from clozework.presets import (
     write_tokenizer,
 )
 from clozework.presets import hugging_face as hf
+from clozework.tasks.model_card import export_card, preset_card, write_card
 
 __all__ = [
     "export_backbone",
@@ -39,6 +40,7 @@ def save_backbone(backbone, directory, max_shard_size: float = 10, *, tokenizer=
         _write_backbone(staged, backbone, max_shard_size)
         if tokenizer is not None:
             write_tokenizer(staged, tokenizer)
+        write_card(staged, directory, preset_card(backbone, _name_of(directory)))
 
 
 def save_preprocessor(preprocessor, directory) -> None:
@@ -57,6 +59,7 @@ def save_task(task, directory, max_shard_size: float) -> None:
             write_h5(staged, "task.weights.h5", values, names)
         if task.preprocessor is not None:
             _write_preprocessor(staged, task.preprocessor)
+        write_card(staged, directory, preset_card(task.backbone, _name_of(directory), task=task))
 
 
 def export_backbone(backbone, directory, *, tokenizer=None) -> None:
@@ -72,6 +75,8 @@ def export_backbone(backbone, directory, *, tokenizer=None) -> None:
         if tokenizer is not None:
             longest = backbone.arguments.get("max_sequence_length")
             _export_tokenizer(form, staged, tokenizer, longest)
+        card = export_card(backbone, _name_of(directory), form.architecture)
+        write_card(staged, directory, card)
 
 
 def export_task(task, directory) -> None:
@@ -81,13 +86,14 @@ def export_task(task, directory) -> None:
     head = form.heads.get(task.kind)
     backbone_config = _backbone_config(form, task.backbone)
     head_config = head.config if head else {}
+    architecture = head.architecture if head else form.architecture
     _warn_of_shared_values(head_config, backbone_config, task)
     with staged_directory(directory) as staged:
         config = {
             **backbone_config,
             **hf.hugging_face_config(head_config, task.arguments),
             **task.hugging_face_config(),
-            "architectures": [head.architecture if head else form.architecture],
+            "architectures": [architecture],
         }
         hf.write_json(staged / "config.json", config)
         hf.write_hugging_face_weights(
@@ -101,6 +107,12 @@ def export_task(task, directory) -> None:
         if task.preprocessor is not None:
             preprocessor = task.preprocessor
             _export_tokenizer(form, staged, preprocessor.tokenizer, preprocessor.sequence_length)
+        card = export_card(task.backbone, _name_of(directory), architecture, task=task)
+        write_card(staged, directory, card)
+
+
+def _name_of(directory) -> str:
+    return Path(directory).expanduser().resolve().name
 
 
 def _write_backbone(directory: Path, backbone, max_shard_size: float) -> None:

@@ -13,6 +13,7 @@ from clozework.errors import ConfigError, InputError
 from clozework.presets import class_property, presets_of
 from clozework.tasks.arguments import stored_arguments
 from clozework.tasks.loading import load_task
+from clozework.tasks.model_card import TrainingSummary
 from clozework.tasks.recorded_model import RecordedModel
 from clozework.tasks.saving import export_task, save_task
 
@@ -33,6 +34,8 @@ class Task(RecordedModel):
     preprocessor_cls: ClassVar[type]
     # The name of the abstract task, by which formats and tables know it.
     kind: ClassVar[str]
+    # What Hugging Face's hub calls it, for model cards.
+    hub_task: ClassVar[str]
 
     def __new__(cls, *args, **kwargs):
         instance = super().__new__(cls, *args, **kwargs)
@@ -44,6 +47,7 @@ class Task(RecordedModel):
     def __init__(self, backbone, preprocessor, *, inputs, outputs, compile=True, **kwargs):  # noqa: A002
         self.backbone = backbone
         self.preprocessor = preprocessor
+        self.last_training = None
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         if compile:
             self.compile()
@@ -146,7 +150,7 @@ class Task(RecordedModel):
         if class_weight is not None:
             dataset.weigh_classes(self.prepare_class_weight(class_weight))
         with unused_weights_allowed(), quiet_end_of_stream(dataset, validation_data):
-            return super().fit(
+            history = super().fit(
                 dataset,
                 validation_data=validation_data,
                 shuffle=False,
@@ -155,6 +159,8 @@ class Task(RecordedModel):
                 validation_steps=validation_steps,
                 **kwargs,
             )
+        self.last_training = TrainingSummary.of(history, self.optimizer)
+        return history
 
     def evaluate(self, x=None, y=None, batch_size=None, sample_weight=None, **kwargs):
         """Returns loss and metrics; arguments as in `keras.Model.evaluate`."""
@@ -235,6 +241,14 @@ class Task(RecordedModel):
         """Returns the weights that do not belong to the backbone."""
         of_backbone = {id(variable) for variable in self.backbone.weights}
         return [variable for variable in self.weights if id(variable) not in of_backbone]
+
+    def labels(self) -> list[str] | None:
+        """Returns the names of the classes, where there are classes with names."""
+        return None
+
+    def usage(self) -> str:
+        """Returns a line of code that uses the loaded `model`, for its card."""
+        return 'outputs = model.predict(["A text."])'
 
     def hugging_face_config(self) -> dict[str, Any]:
         """Returns what an exported config says of the task beyond the tables."""

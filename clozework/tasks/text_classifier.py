@@ -73,6 +73,7 @@ class TextClassifier(Task):
     """
 
     kind = "TextClassifier"
+    hub_task = "text-classification"
     head: ClassVar[PooledOutputHead | FirstTokenHead]
 
     def __init__(
@@ -160,6 +161,9 @@ class TextClassifier(Task):
 
     def needs_pooled_output(self) -> bool:
         return self.head.needs_pooled_output
+
+    def labels(self):
+        return self.label_names
 
     def hugging_face_config(self) -> dict[str, Any]:
         names = self.label_names or [f"LABEL_{i}" for i in range(self.num_classes)]

@@ -35,6 +35,7 @@ class TextEmbedder(Task):
     """
 
     kind = "TextEmbedder"
+    hub_task = "sentence-similarity"
 
     def __init__(
         self,
@@ -152,6 +153,9 @@ class TextEmbedder(Task):
                 f"compared. Use vectors of one model, with one `truncate_dim`."
             )
         return queries @ documents.T
+
+    def usage(self):
+        return 'vectors = model.embed(["A text.", "Another one."])'
 
     def get_config(self):
         config = super().get_config()
