@@ -16,6 +16,7 @@ from clozework.presets import (
     Converted,
     family_of,
     metadata_record,
+    plain_values,
     staged_directory,
     stored_values,
     write_h5,
@@ -55,7 +56,8 @@ def save_task(task, directory, max_shard_size: float) -> None:
         _write_backbone(staged, task.backbone, max_shard_size)
         write_object(staged / "task.json", task)
         if task.has_task_weights():
-            values, names = stored_values(task, skip=(task.backbone,))
+            policies = task.backbone.quantized_policies
+            values, names = stored_values(task, skip=(task.backbone,), policies=policies)
             write_h5(staged, "task.weights.h5", values, names)
         if task.preprocessor is not None:
             _write_preprocessor(staged, task.preprocessor)
@@ -71,7 +73,8 @@ def export_backbone(backbone, directory, *, tokenizer=None) -> None:
             "architectures": [form.architecture],
         }
         hf.write_json(staged / "config.json", config)
-        hf.write_hugging_face_weights(form, staged, _values_by_path(backbone.weights))
+        values = plain_values(backbone.weights, backbone)
+        hf.write_hugging_face_weights(form, staged, values)
         if tokenizer is not None:
             longest = backbone.arguments.get("max_sequence_length")
             _export_tokenizer(form, staged, tokenizer, longest)
@@ -99,9 +102,9 @@ def export_task(task, directory) -> None:
         hf.write_hugging_face_weights(
             form,
             staged,
-            _values_by_path(task.backbone.weights),
+            plain_values(task.backbone.weights, task),
             head=head,
-            head_values=_values_by_path(task.head_variables()),
+            head_values=plain_values(task.head_variables(), task),
         )
         task.write_extras(staged)
         if task.preprocessor is not None:
@@ -119,7 +122,7 @@ def _write_backbone(directory: Path, backbone, max_shard_size: float) -> None:
     write_object(directory / "config.json", backbone)
     metadata = metadata_record(backbone, __version__)
     (directory / "metadata.json").write_text(json.dumps(metadata, indent=4), encoding="utf-8")
-    values, names = stored_values(backbone)
+    values, names = stored_values(backbone, policies=backbone.quantized_policies)
     write_h5(directory, "model.weights.h5", values, names, max_shard_size=max_shard_size)
 
 
@@ -172,10 +175,6 @@ def _export_tokenizer(form, directory: Path, tokenizer, longest: int | None) -> 
         **options,
     }
     hf.write_json(directory / "tokenizer_config.json", content)
-
-
-def _values_by_path(variables) -> dict[str, Any]:
-    return {v.path: keras.ops.convert_to_numpy(v.value) for v in variables}
 
 
 def _form_of(backbone_cls: type):

@@ -10,7 +10,7 @@ import numpy as np
 from clozework.backend import unused_weights_allowed
 from clozework.data import make_dataset, open_stream, quiet_end_of_stream, split_validation
 from clozework.errors import ConfigError, InputError
-from clozework.presets import class_property, presets_of
+from clozework.presets import class_property, presets_of, quantized_policies
 from clozework.tasks.arguments import stored_arguments
 from clozework.tasks.loading import load_task
 from clozework.tasks.model_card import TrainingSummary
@@ -284,6 +284,11 @@ class Task(RecordedModel):
         """Called by Keras when it reads a `.keras` file."""
         if self.preprocessor is not None:
             self.preprocessor.tokenizer.load_assets(dir_path)
+
+    def quantize(self, mode=None, **kwargs):
+        super().quantize(mode, **kwargs)
+        # The precision of the head is stored with that of the backbone.
+        self.backbone.quantized_policies = quantized_policies(self)
 
     def compile(self, *args, **kwargs):
         # Keras would keep the metrics of an earlier `compile` where this one has none.
