@@ -8,6 +8,7 @@ from clozework.models import (  # noqa: F401
     bert,
     deberta_v3,
     distil_bert,
+    electra,
     f_net,
     roberta,
     xlm_roberta,

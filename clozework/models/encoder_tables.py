@@ -8,6 +8,7 @@ __all__ = [
     "CLASS_NAMES",
     "ENCODER_CONFIG",
     "MASKED_LM_CONFIG",
+    "SEGMENT_EMBEDDING_ROWS",
     "WORD_PIECE_OPTIONS",
     "masked_lm_rows",
 ]
@@ -50,6 +51,14 @@ MASKED_LM_CONFIG = {
     ),
     "head_layer_norm_epsilon": Converted("layer_norm_eps", write=lambda epsilon: None),
 }
+
+# The embeddings of a `PooledOutputBackbone`.
+SEGMENT_EMBEDDING_ROWS = (
+    Layer("token_embedding", "embeddings.word_embeddings"),
+    Layer("position_embedding", "embeddings.position_embeddings"),
+    Layer("segment_embedding", "embeddings.token_type_embeddings"),
+    Layer("embeddings_layer_norm", "embeddings.LayerNorm"),
+)
 
 WORD_PIECE_OPTIONS = {
     "lowercase": Converted("do_lower_case", default=True),

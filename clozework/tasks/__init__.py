@@ -5,6 +5,7 @@ from clozework.tasks.conversion import convert_preset
 from clozework.tasks.description import PresetDescription, describe_preset
 from clozework.tasks.masked_lm import Candidate, FilledMask, FilledText, MaskedLM
 from clozework.tasks.masked_lm_preprocessor import MaskedLMPreprocessor
+from clozework.tasks.pooled_output_backbone import PooledOutputBackbone
 from clozework.tasks.preprocessor import Preprocessor
 from clozework.tasks.task import Task
 from clozework.tasks.text_classifier import (
@@ -25,6 +26,7 @@ __all__ = [
     "FirstTokenHead",
     "MaskedLM",
     "MaskedLMPreprocessor",
+    "PooledOutputBackbone",
     "PooledOutputClassifier",
     "PooledOutputHead",
     "Preprocessor",

@@ -19,6 +19,7 @@ __all__ = [
 _KERAS_ARGUMENTS = frozenset({"name", "trainable"})
 _POSITIVE = (
     "vocabulary_size",
+    "vocab_size",
     "num_layers",
     "num_heads",
     "hidden_dim",

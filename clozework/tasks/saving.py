@@ -67,6 +67,7 @@ def save_task(task, directory, max_shard_size: float) -> None:
 def export_backbone(backbone, directory, *, tokenizer=None) -> None:
     """See `Backbone.export_to_transformers`; a tokenizer is exported with it."""
     form = _form_of(type(backbone))
+    _warn_of_skipped_layers(form, backbone)
     with staged_directory(directory) as staged:
         config = {
             **_backbone_config(form, backbone),
@@ -90,7 +91,7 @@ def export_task(task, directory) -> None:
     backbone_config = _backbone_config(form, task.backbone)
     head_config = head.config if head else {}
     architecture = head.architecture if head else form.architecture
-    _warn_of_shared_values(head_config, backbone_config, task)
+    _warn_of_other_values(head, backbone_config, task)
     with staged_directory(directory) as staged:
         config = {
             **backbone_config,
@@ -140,12 +141,28 @@ def _backbone_config(form, backbone) -> dict[str, Any]:
     }
 
 
-def _warn_of_shared_values(
-    head_config: Mapping[str, Any], backbone_config: Mapping[str, Any], task
-) -> None:
-    """Says which values of the head are lost where theirs has one value for encoder and head."""
-    lost = []
-    for ours, row in head_config.items():
+def _warn_of_skipped_layers(form, backbone) -> None:
+    """Says which layers of the backbone are lost where theirs has none."""
+    if form.skips:
+        warnings.warn(
+            f"{form.architecture} of `transformers` has no {', '.join(map(repr, form.skips))}, so "
+            f"the export leaves that of {type(backbone).__name__} out, and what depends on it will "
+            f"be random when the export is loaded. `save_to_preset` keeps it.",
+            ClozeworkWarning,
+            stacklevel=4,
+        )
+
+
+def _warn_of_other_values(head, backbone_config: Mapping[str, Any], task) -> None:
+    """Says which values of the head are lost where theirs has one for encoder and head, or one."""
+    if head is None:
+        return
+    lost = [
+        f"`{ours}` is {task.arguments[ours]!r} here, but always {theirs!r} there"
+        for ours, theirs in head.implied.items()
+        if task.arguments[ours] != theirs
+    ]
+    for ours, row in head.config.items():
         row = Converted(row) if isinstance(row, str) else row
         if row.theirs in backbone_config:
             value, theirs = row.read(task.arguments[ours]), row.read(backbone_config[row.theirs])

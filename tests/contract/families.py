@@ -23,6 +23,7 @@ SIZES = {
     "num_layers": 2,
     "num_heads": 2,
     "hidden_dim": 8,
+    "embedding_dim": 6,
     "intermediate_dim": 12,
     "max_sequence_length": SEQUENCE_LENGTH,
     "num_segments": 2,
@@ -46,8 +47,9 @@ def tiny_backbone(family: Family, **changes):
     """Returns a backbone with random values in every variable; `changes` replace arguments."""
     known = argument_defaults(family.backbone)
     sizes = {name: value for name, value in SIZES.items() if name in known}
-    vocabulary_size = _vocabulary_size(family.name)
-    arguments = {"vocabulary_size": vocabulary_size, **sizes, **changes}
+    # KerasHub's ELECTRA calls it `vocab_size`.
+    vocabulary = {family.backbone.input_limits["token_ids"]: _vocabulary_size(family.name)}
+    arguments = {**vocabulary, **sizes, **changes}
     return randomised(family.backbone(**arguments))
 
 

@@ -25,6 +25,9 @@ LAYER_NAMES = {
         transformer_layer_1""",
     "xlm_roberta": """embeddings embeddings_layer_norm embeddings_dropout transformer_layer_0
         transformer_layer_1""",
+    "electra": """token_embedding position_embedding segment_embedding embeddings_add
+        embeddings_layer_norm embeddings_dropout embeddings_projection transformer_layer_0
+        transformer_layer_1 pooled_dense""",
     "f_net": """token_embedding position_embedding segment_embedding embeddings_add
         embeddings_layer_norm embedding_projection embeddings_dropout f_net_layer_0 f_net_layer_1
         pooled_dense""",
@@ -33,6 +36,7 @@ LAYER_NAMES = {
 }
 HEAD_LAYER_NAMES = {
     "BertTextClassifier": "classifier_dropout logits",
+    "ElectraTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
     "FNetTextClassifier": "classifier_dropout logits",
     "DistilBertTextClassifier": "pooled_dense classifier_dropout logits",
     "RobertaTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
@@ -154,7 +158,7 @@ def test_a_backbone_can_be_cut_at_any_layer(family, backbone):
 
 def test_constructor_arguments_are_attributes_and_make_an_equal_model(family, backbone):
     config = backbone.get_config()
-    assert backbone.vocabulary_size == config["vocabulary_size"]
+    assert backbone.vocabulary_size == config[backbone.input_limits["token_ids"]]
     other = type(backbone).from_config(config)
     assert other.get_config() == config
     other.set_weights(backbone.get_weights())

@@ -25,6 +25,7 @@ from tests.contract.families import (
     tiny_tokenizer,
 )
 
+KERAS_HUB_API = Path(__file__).parents[1] / "golden" / "keras_hub_api.txt"
 BUILT_IN = {preset.name: (family, preset) for family in families() for preset in family.presets}
 # The first preset of each architecture: many share one.
 ARCHITECTURES = {(f.name, repr(p.config)): name for name, (f, p) in reversed(BUILT_IN.items())}
@@ -88,7 +89,14 @@ def test_documented_presets_have_the_documented_parameters(name):
 def test_every_preset_of_kerashub_is_there():
     counts = {name: sum(f.name == name for f, _ in BUILT_IN.values()) for name in FAMILIES}
     # DeBERTaV3's has the embedded one besides.
-    expected = {"bert": 36, "distil_bert": 3, "roberta": 2, "xlm_roberta": 5, "deberta_v3": 5 + 1}
+    expected = {
+        "bert": 36,
+        "distil_bert": 3,
+        "electra": 6,
+        "roberta": 2,
+        "xlm_roberta": 5,
+        "deberta_v3": 5 + 1,
+    }
     assert counts == {**counts, **expected}
 
 
@@ -148,9 +156,13 @@ def test_every_class_and_alias_is_public(family):
 
 def test_aliases_are_those_of_kerashub(family):
     stem = family.backbone.__name__.removesuffix("Backbone")
-    assert family.aliases[f"{stem}Classifier"] is getattr(models, f"{stem}TextClassifier")
-    preprocessor = getattr(models, f"{stem}TextClassifierPreprocessor")
-    assert family.aliases[f"{stem}Preprocessor"] is preprocessor
+    aliases = {
+        f"{stem}Classifier": getattr(models, f"{stem}TextClassifier"),
+        f"{stem}Preprocessor": getattr(models, f"{stem}TextClassifierPreprocessor"),
+    }
+    of_keras_hub = KERAS_HUB_API.read_text(encoding="utf-8")
+    expected = {name: cls for name, cls in aliases.items() if f"models.{name}(" in of_keras_hub}
+    assert dict(family.aliases) == expected
     assert models.Classifier is models.TextClassifier
 
 
@@ -206,7 +218,7 @@ def test_unknown_arguments_are_named(family, saved):
         models.MaskedLM.from_preset(saved, droput=0.1)
     with pytest.raises(ConfigError, match="no argument 'num_layer'"):
         models.Backbone.from_preset(saved, num_layer=3)
-    with pytest.raises(ConfigError, match=r"no argument 'foo'.*It has: vocabulary_size"):
+    with pytest.raises(ConfigError, match=r"no argument 'foo'.*It has: vocab\w+, num_layers"):
         tiny_backbone(family, foo=1)
     task_cls = family.tasks[0]
     with pytest.raises(ConfigError, match="no argument 'preprocesor'"):
@@ -219,7 +231,7 @@ def test_unknown_arguments_are_named(family, saved):
         ({"num_layers": -1}, "`num_layers` must be a positive integer, not -1"),
         ({"num_layers": 0}, "`num_layers` must be a positive integer, not 0"),
         ({"hidden_dim": 8.0}, "`hidden_dim` must be a positive integer, not 8.0"),
-        ({"vocabulary_size": "9"}, "`vocabulary_size` must be a positive integer, not '9'"),
+        ({"max_sequence_length": "9"}, "`max_sequence_length` must be a positive integer, not '9'"),
         ({"dropout": 1.5}, "`dropout` must be at least 0 and less than 1, not 1.5"),
         ({"activation": "gelru"}, "Activation 'gelru' is not known. Known are: "),
     ],
