@@ -15,6 +15,7 @@ positions restart at the first token of each packed text.
 """
 
 from clozework.layers.activations import activation_function, activation_name
+from clozework.layers.cached_attention import CachedMultiHeadAttention
 from clozework.layers.disentangled_attention import (
     DisentangledAttentionEncoder,
     DisentangledSelfAttention,
@@ -32,10 +33,12 @@ from clozework.layers.masking import MaskedLMMaskGenerator, check_mask_rates
 from clozework.layers.packing import MultiSegmentPacker, StartEndPacker
 from clozework.layers.text_masks import positions_within_texts, self_attention_mask
 from clozework.layers.text_pooling import POOLING_MODES, TextPooling
+from clozework.layers.transformer_decoder import TransformerDecoder
 from clozework.layers.transformer_encoder import TransformerEncoder
 
 __all__ = [
     "POOLING_MODES",
+    "CachedMultiHeadAttention",
     "DisentangledAttentionEncoder",
     "DisentangledSelfAttention",
     "FNetEncoder",
@@ -49,6 +52,7 @@ __all__ = [
     "StartEndPacker",
     "TextPooling",
     "TokenAndPositionEmbedding",
+    "TransformerDecoder",
     "TransformerEncoder",
     "activation_function",
     "activation_name",
