@@ -28,6 +28,7 @@ from clozework.layers.embeddings import (
     TokenAndPositionEmbedding,
 )
 from clozework.layers.f_net_encoder import FNetEncoder
+from clozework.layers.logits_bias import LogitsBias
 from clozework.layers.masked_lm_head import MaskedLMHead
 from clozework.layers.masking import MaskedLMMaskGenerator, check_mask_rates
 from clozework.layers.packing import MultiSegmentPacker, StartEndPacker
@@ -42,6 +43,7 @@ __all__ = [
     "DisentangledAttentionEncoder",
     "DisentangledSelfAttention",
     "FNetEncoder",
+    "LogitsBias",
     "MaskedLMHead",
     "MaskedLMMaskGenerator",
     "MultiSegmentPacker",

@@ -5,6 +5,7 @@ Every class of a family is public here, under KerasHub's old names as well.
 
 # Order of import is order of registration: a family comes after those it builds on.
 from clozework.models import (  # noqa: F401
+    bart,
     bert,
     deberta_v3,
     distil_bert,
@@ -18,6 +19,8 @@ from clozework.tasks import (
     MaskedLM,
     MaskedLMPreprocessor,
     Preprocessor,
+    Seq2SeqLM,
+    Seq2SeqLMPreprocessor,
     Task,
     TextClassifier,
     TextClassifierPreprocessor,
@@ -33,6 +36,8 @@ _ABSTRACT = (
     MaskedLM,
     MaskedLMPreprocessor,
     Preprocessor,
+    Seq2SeqLM,
+    Seq2SeqLMPreprocessor,
     Task,
     TextClassifier,
     TextClassifierPreprocessor,

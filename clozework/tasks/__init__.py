@@ -6,9 +6,12 @@ from clozework.tasks.description import PresetDescription, describe_preset
 from clozework.tasks.masked_lm import Candidate, FilledMask, FilledText, MaskedLM
 from clozework.tasks.masked_lm_preprocessor import MaskedLMPreprocessor
 from clozework.tasks.preprocessor import Preprocessor
+from clozework.tasks.seq2seq_lm import Seq2SeqLM
+from clozework.tasks.seq2seq_lm_preprocessor import Seq2SeqLMPreprocessor
 from clozework.tasks.task import Task
 from clozework.tasks.text_classifier import (
     FirstTokenHead,
+    LastTokenHead,
     PooledOutputClassifier,
     PooledOutputHead,
     TextClassifier,
@@ -23,12 +26,15 @@ __all__ = [
     "FilledMask",
     "FilledText",
     "FirstTokenHead",
+    "LastTokenHead",
     "MaskedLM",
     "MaskedLMPreprocessor",
     "PooledOutputClassifier",
     "PooledOutputHead",
     "Preprocessor",
     "PresetDescription",
+    "Seq2SeqLM",
+    "Seq2SeqLMPreprocessor",
     "Task",
     "TextClassifier",
     "TextClassifierPreprocessor",

@@ -1,7 +1,8 @@
 """Functional Keras models that are subclasses with a constructor of their own."""
 
 import threading
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import keras
 
@@ -20,6 +21,8 @@ class RecordedModel(keras.Model):
     """
 
     arguments: dict[str, Any]
+    # Argument that may be None -> the one whose value it then has.
+    same_by_default: ClassVar[Mapping[str, str]] = {}
 
     def __new__(cls, *args, **kwargs):
         instance = super().__new__(cls, *args, **kwargs)
