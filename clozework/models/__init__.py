@@ -5,6 +5,7 @@ Every class of a family is public here, under KerasHub's old names as well.
 
 # Order of import is order of registration: a family comes after those it builds on.
 from clozework.models import (  # noqa: F401
+    bart,
     bert,
     deberta_v3,
     distil_bert,
@@ -19,6 +20,8 @@ from clozework.tasks import (
     MaskedLM,
     MaskedLMPreprocessor,
     Preprocessor,
+    Seq2SeqLM,
+    Seq2SeqLMPreprocessor,
     Task,
     TextClassifier,
     TextClassifierPreprocessor,
@@ -34,6 +37,8 @@ _ABSTRACT = (
     MaskedLM,
     MaskedLMPreprocessor,
     Preprocessor,
+    Seq2SeqLM,
+    Seq2SeqLMPreprocessor,
     Task,
     TextClassifier,
     TextClassifierPreprocessor,

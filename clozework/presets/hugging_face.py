@@ -185,6 +185,8 @@ def fill_from_hugging_face(
     rows = form.rows
     head_rows = head.rows if head is not None else ()
     has_head = any(name in tensors for row in head_rows for name in row.possible_names)
+    # A head without weights of its own, or with none that must be there.
+    has_head = has_head or (head is not None and all(row.is_optional for row in head_rows))
     if has_head:
         rows = (*rows, *head_rows)
         variables.update(head_variables or {})

@@ -7,9 +7,12 @@ from clozework.tasks.masked_lm import Candidate, FilledMask, FilledText, MaskedL
 from clozework.tasks.masked_lm_preprocessor import MaskedLMPreprocessor
 from clozework.tasks.pooled_output_backbone import PooledOutputBackbone
 from clozework.tasks.preprocessor import Preprocessor
+from clozework.tasks.seq2seq_lm import Seq2SeqLM
+from clozework.tasks.seq2seq_lm_preprocessor import Seq2SeqLMPreprocessor
 from clozework.tasks.task import Task
 from clozework.tasks.text_classifier import (
     FirstTokenHead,
+    LastTokenHead,
     PooledOutputClassifier,
     PooledOutputHead,
     TextClassifier,
@@ -24,6 +27,7 @@ __all__ = [
     "FilledMask",
     "FilledText",
     "FirstTokenHead",
+    "LastTokenHead",
     "MaskedLM",
     "MaskedLMPreprocessor",
     "PooledOutputBackbone",
@@ -31,6 +35,8 @@ __all__ = [
     "PooledOutputHead",
     "Preprocessor",
     "PresetDescription",
+    "Seq2SeqLM",
+    "Seq2SeqLMPreprocessor",
     "Task",
     "TextClassifier",
     "TextClassifierPreprocessor",

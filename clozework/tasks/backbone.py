@@ -42,6 +42,8 @@ class Backbone(RecordedModel):
     # Input -> the constructor argument that its values stay below.
     input_limits: ClassVar[Mapping[str, str]] = {
         "token_ids": "vocabulary_size",
+        "encoder_token_ids": "vocabulary_size",
+        "decoder_token_ids": "vocabulary_size",
         "segment_ids": "num_segments",
     }
 

@@ -2,7 +2,8 @@
 
 import threading
 import warnings
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import keras
 
@@ -22,6 +23,8 @@ class RecordedModel(keras.Model):
     """
 
     arguments: dict[str, Any]
+    # Argument that may be None -> the one whose value it then has.
+    same_by_default: ClassVar[Mapping[str, str]] = {}
 
     def __new__(cls, *args, **kwargs):
         instance = super().__new__(cls, *args, **kwargs)

@@ -8,7 +8,13 @@ import keras
 import numpy as np
 
 from clozework.backend import unused_weights_allowed
-from clozework.data import make_dataset, open_stream, quiet_end_of_stream, split_validation
+from clozework.data import (
+    make_dataset,
+    named_texts,
+    open_stream,
+    quiet_end_of_stream,
+    split_validation,
+)
 from clozework.errors import ConfigError, InputError
 from clozework.presets import class_property, presets_of, quantized_policies
 from clozework.tasks.arguments import stored_arguments
@@ -121,6 +127,7 @@ class Task(RecordedModel):
             shuffle: Whether each epoch has another order.
             seed: The same seed gives the same orders; None takes Keras's.
         """
+        x = self._with_named_texts(x)
         if validation_split:
             (x, y, sample_weight), validation_data = split_validation(
                 x,
@@ -210,13 +217,14 @@ class Task(RecordedModel):
         longest = self.backbone.longest_row
         if self.preprocessor is None or longest is None:
             return
-        length = self.preprocessor.sequence_length
-        if length > longest:
-            raise ConfigError(
-                f"{self.preprocessor.name!r} makes rows of sequence_length={length} tokens, but "
-                f"{self.backbone.name!r} has positions for max_sequence_length={longest}. Set "
-                f"`preprocessor.sequence_length = {longest}`, or make a longer backbone."
-            )
+        for name in self.preprocessor.length_names:
+            length = getattr(self.preprocessor, name)
+            if length > longest:
+                raise ConfigError(
+                    f"{self.preprocessor.name!r} makes rows of {name}={length} tokens, but "
+                    f"{self.backbone.name!r} has positions for max_sequence_length={longest}. Set "
+                    f"`preprocessor.{name} = {longest}`, or make a longer backbone."
+                )
 
     def prepare_labels(self, y):
         """Returns labels as the loss takes them; a task with label names turns names into ids."""
@@ -303,13 +311,18 @@ class Task(RecordedModel):
     def _dataset(self, x, y=None, sample_weight=None, *, preprocess=None, **options):
         self.check_row_length()
         return make_dataset(
-            x,
+            self._with_named_texts(x),
             y,
             sample_weight,
             preprocess=preprocess or self._training_batch,
             is_text=self.preprocessor is not None,
             **options,
         )
+
+    def _with_named_texts(self, x):
+        """Returns x with a tuple for each dict of texts, as far as examples are dicts."""
+        names = self.preprocessor.text_names if self.preprocessor is not None else ()
+        return named_texts(x, names) if names else x
 
     def _one_batch(self, x, y, sample_weight, preprocess) -> tuple:
         if isinstance(x, keras.utils.PyDataset) or open_stream(x) is not None:
@@ -394,12 +407,15 @@ def without_needless_padding(x: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
 
     Not those of a model without a padding mask (FNet): it computes on padding as on tokens.
     """
-    if "padding_mask" not in x:
-        return dict(x)
-    used = int(x["padding_mask"].sum(axis=1).max(initial=1))
-    full = x["padding_mask"].shape[1]
-    length = next((length for length in _ROW_LENGTHS if used <= length <= full), full)
-    return {
-        name: values[:, :length] if name != "mask_positions" else values
-        for name, values in x.items()
-    }
+    return {name: values[:, : _needed_length(name, x)] for name, values in x.items()}
+
+
+def _needed_length(name: str, x: Mapping[str, np.ndarray]) -> int:
+    """Returns how much of the rows of an input is needed: as much as of its half's mask."""
+    half = name.partition("_")[0]
+    mask = x.get(f"{half}_padding_mask", x.get("padding_mask"))
+    full = x[name].shape[1]
+    if mask is None or name == "mask_positions":
+        return full
+    used = int(mask.sum(axis=1).max(initial=1))
+    return next((length for length in _ROW_LENGTHS if used <= length <= full), full)

@@ -22,7 +22,8 @@ class TextEmbedder(Task):
     Args:
         backbone: The family's backbone.
         preprocessor: What turns strings into inputs; None to hand in inputs.
-        pooling_mode: How a text's vector is made of its tokens': `"mean"`, `"cls"` or `"max"`.
+        pooling_mode: How a text's vector is made of its tokens': `"mean"`, `"cls"`, `"max"` or
+            `"lasttoken"`.
         normalize: Whether vectors have length 1.
         projections: Dense layers after the pooling, each `{"units": ..., "activation": ...,
             "use_bias": ...}`, as sentence-transformers' `Dense` modules.

@@ -28,6 +28,7 @@ TASK_BASES = {
     "MaskedLM": models.MaskedLM,
     "TextClassifier": models.TextClassifier,
     "TextEmbedder": models.TextEmbedder,
+    "Seq2SeqLM": models.Seq2SeqLM,
 }
 
 
@@ -190,7 +191,9 @@ def test_label_names_survive(classifier_cls, tmp_path, fmt):
 
 
 def test_arguments_of_preprocessors_survive(task_cls, tmp_path):
-    changes = {"sequence_length": 11, "truncate": "waterfall"}
+    changes = dict.fromkeys(task_cls.preprocessor_cls.length_names, 11)
+    if "sequence_length" in changes:
+        changes["truncate"] = "waterfall"
     if task_cls.kind == "MaskedLM":
         changes.update(mask_selection_rate=0.3, mask_selection_length=7, mask_token_rate=0.5)
         changes.update(random_token_rate=0.25, mask_seed=3)
