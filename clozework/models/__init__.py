@@ -23,6 +23,7 @@ from clozework.tasks import (
     TextClassifierPreprocessor,
     TextEmbedder,
     TextEmbedderPreprocessor,
+    TokenClassifier,
 )
 from clozework.tokenizers import Tokenizer
 
@@ -38,6 +39,7 @@ _ABSTRACT = (
     TextClassifierPreprocessor,
     TextEmbedder,
     TextEmbedderPreprocessor,
+    TokenClassifier,
     Tokenizer,
 )
 _PUBLIC = {

@@ -14,11 +14,12 @@ from clozework.layers import (
 )
 from clozework.models.built_in_presets import built_in_presets
 from clozework.models.encoder_tables import (
-    CLASS_NAMES,
     ENCODER_CONFIG,
     MASKED_LM_CONFIG,
     WORD_PIECE_OPTIONS,
+    classifier_head,
     masked_lm_rows,
+    token_heads,
 )
 from clozework.presets import (
     Converted,
@@ -37,6 +38,7 @@ from clozework.tasks import (
     TextClassifierPreprocessor,
     TextEmbedder,
     TextEmbedderPreprocessor,
+    TokenClassifier,
 )
 from clozework.tokenizers import WordPieceTokenizer
 
@@ -48,6 +50,7 @@ __all__ = [
     "BertTextClassifierPreprocessor",
     "BertTextEmbedder",
     "BertTextEmbedderPreprocessor",
+    "BertTokenClassifier",
     "BertTokenizer",
 ]
 
@@ -202,14 +205,12 @@ class BertMaskedLMPreprocessor(MaskedLMPreprocessor):
 class BertMaskedLM(MaskedLM):
     """BERT with the head that predicts masked tokens; see `MaskedLM`."""
 
-    backbone_cls = BertBackbone
     preprocessor_cls = BertMaskedLMPreprocessor
 
 
 class BertTextClassifier(PooledOutputClassifier):
     """BERT with a classifier on its pooled output; see `TextClassifier`."""
 
-    backbone_cls = BertBackbone
     preprocessor_cls = BertTextClassifierPreprocessor
 
 
@@ -223,8 +224,13 @@ class BertTextEmbedderPreprocessor(TextEmbedderPreprocessor):
 class BertTextEmbedder(TextEmbedder):
     """BERT pooled to one vector for a text; see `TextEmbedder`."""
 
-    backbone_cls = BertBackbone
     preprocessor_cls = BertTextEmbedderPreprocessor
+
+
+class BertTokenClassifier(TokenClassifier):
+    """BERT with a classifier on each token's vector; see `TokenClassifier`."""
+
+    preprocessor_cls = BertTextClassifierPreprocessor
 
 
 FAMILY = Family(
@@ -232,7 +238,7 @@ FAMILY = Family(
     title="BERT",
     backbone=BertBackbone,
     tokenizer=BertTokenizer,
-    tasks=(BertMaskedLM, BertTextClassifier, BertTextEmbedder),
+    tasks=(BertMaskedLM, BertTextClassifier, BertTextEmbedder, BertTokenClassifier),
     aliases={
         "BertClassifier": BertTextClassifier,
         "BertPreprocessor": BertTextClassifierPreprocessor,
@@ -268,11 +274,8 @@ FAMILY = Family(
                 config=MASKED_LM_CONFIG,
                 skips=("pooled_dense",),
             ),
-            "TextClassifier": HuggingFaceHead(
-                architecture="BertForSequenceClassification",
-                rows=(Layer("logits", "classifier"),),
-                config={"num_classes": CLASS_NAMES},
-            ),
+            "TextClassifier": classifier_head("BertForSequenceClassification"),
+            **token_heads("Bert", skips=("pooled_dense",)),
         },
         tokenizer_class="BertTokenizer",
         tokenizer_files={"vocab.txt": "vocabulary"},

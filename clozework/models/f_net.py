@@ -11,13 +11,15 @@ import dataclasses
 import keras
 
 from clozework.layers import FNetEncoder, PositionEmbedding, ReversibleEmbedding, activation_name
+from clozework.models.bert import BertTokenizer
 from clozework.models.built_in_presets import built_in_presets
 from clozework.models.encoder_tables import (
     ACTIVATION,
-    CLASS_NAMES,
     ENCODER_CONFIG,
     MASKED_LM_CONFIG,
+    classifier_head,
     masked_lm_rows,
+    token_heads,
 )
 from clozework.presets import (
     Converted,
@@ -33,6 +35,7 @@ from clozework.tasks import (
     MaskedLMPreprocessor,
     PooledOutputClassifier,
     TextClassifierPreprocessor,
+    TokenClassifier,
 )
 from clozework.tokenizers import SentencePieceTokenizer
 
@@ -42,6 +45,7 @@ __all__ = [
     "FNetMaskedLMPreprocessor",
     "FNetTextClassifier",
     "FNetTextClassifierPreprocessor",
+    "FNetTokenClassifier",
     "FNetTokenizer",
 ]
 
@@ -160,14 +164,7 @@ class FNetTokenizer(SentencePieceTokenizer):
         proto: A SentencePiece model: its path, its bytes, or these in base64.
     """
 
-    special_tokens_by_role = {
-        "cls": "[CLS]",
-        "sep": "[SEP]",
-        "pad": "<pad>",
-        "mask": "[MASK]",
-        "start": "[CLS]",
-        "end": "[SEP]",
-    }
+    special_tokens_by_role = {**BertTokenizer.special_tokens_by_role, "pad": "<pad>"}
     num_separators = 1
 
     def __init__(self, proto=None, **kwargs):
@@ -191,14 +188,18 @@ class FNetMaskedLMPreprocessor(MaskedLMPreprocessor):
 class FNetMaskedLM(MaskedLM):
     """FNet with the head that predicts masked tokens; see `MaskedLM`."""
 
-    backbone_cls = FNetBackbone
     preprocessor_cls = FNetMaskedLMPreprocessor
 
 
 class FNetTextClassifier(PooledOutputClassifier):
     """FNet with a classifier on its pooled output; see `TextClassifier`."""
 
-    backbone_cls = FNetBackbone
+    preprocessor_cls = FNetTextClassifierPreprocessor
+
+
+class FNetTokenClassifier(TokenClassifier):
+    """FNet with a classifier on each token's vector; see `TokenClassifier`."""
+
     preprocessor_cls = FNetTextClassifierPreprocessor
 
 
@@ -210,7 +211,7 @@ FAMILY = Family(
     title="FNet",
     backbone=FNetBackbone,
     tokenizer=FNetTokenizer,
-    tasks=(FNetMaskedLM, FNetTextClassifier),
+    tasks=(FNetMaskedLM, FNetTextClassifier, FNetTokenClassifier),
     aliases={
         "FNetClassifier": FNetTextClassifier,
         "FNetPreprocessor": FNetTextClassifierPreprocessor,
@@ -258,11 +259,8 @@ FAMILY = Family(
                     ),
                 },
             ),
-            "TextClassifier": HuggingFaceHead(
-                architecture="FNetForSequenceClassification",
-                rows=(Layer("logits", "classifier"),),
-                config={"num_classes": CLASS_NAMES},
-            ),
+            "TextClassifier": classifier_head("FNetForSequenceClassification"),
+            **token_heads("FNet"),
         },
         tokenizer_class="FNetTokenizer",
         tokenizer_files={"spiece.model": "proto"},

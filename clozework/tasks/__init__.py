@@ -3,6 +3,7 @@
 from clozework.tasks.backbone import Backbone
 from clozework.tasks.conversion import convert_preset
 from clozework.tasks.description import PresetDescription, describe_preset
+from clozework.tasks.entities import Entity
 from clozework.tasks.masked_lm import Candidate, FilledMask, FilledText, MaskedLM
 from clozework.tasks.masked_lm_preprocessor import MaskedLMPreprocessor
 from clozework.tasks.preprocessor import Preprocessor
@@ -16,10 +17,12 @@ from clozework.tasks.text_classifier import (
 from clozework.tasks.text_classifier_preprocessor import TextClassifierPreprocessor
 from clozework.tasks.text_embedder import TextEmbedder
 from clozework.tasks.text_embedder_preprocessor import TextEmbedderPreprocessor
+from clozework.tasks.token_classifier import TokenClassifier
 
 __all__ = [
     "Backbone",
     "Candidate",
+    "Entity",
     "FilledMask",
     "FilledText",
     "FirstTokenHead",
@@ -34,6 +37,7 @@ __all__ = [
     "TextClassifierPreprocessor",
     "TextEmbedder",
     "TextEmbedderPreprocessor",
+    "TokenClassifier",
     "convert_preset",
     "describe_preset",
 ]

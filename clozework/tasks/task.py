@@ -29,7 +29,6 @@ class Task(RecordedModel):
     and preprocess them batch by batch. With `preprocessor=None` they take the model's inputs.
     """
 
-    backbone_cls: ClassVar[type]
     preprocessor_cls: ClassVar[type]
     # The name of the abstract task, by which formats and tables know it.
     kind: ClassVar[str]
@@ -47,6 +46,11 @@ class Task(RecordedModel):
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         if compile:
             self.compile()
+
+    @class_property
+    def backbone_cls(cls) -> type:  # noqa: N805
+        """The family's backbone, which the preprocessor is for."""
+        return cls.preprocessor_cls.backbone_cls
 
     @class_property
     def presets(cls):  # noqa: N805
@@ -117,6 +121,7 @@ class Task(RecordedModel):
             shuffle: Whether each epoch has another order.
             seed: The same seed gives the same orders; None takes Keras's.
         """
+        x, y = self.prepare_examples(x, y)
         if validation_split:
             (x, y, sample_weight), validation_data = split_validation(
                 x,
@@ -212,6 +217,13 @@ class Task(RecordedModel):
                 f"`preprocessor.sequence_length = {longest}`, or make a longer backbone."
             )
 
+    def prepare_examples(self, x, y=None) -> tuple[Any, Any]:
+        """Returns examples and labels in a form of `clozework.data`; a task may take others too.
+
+        What it gives is handed to it again.
+        """
+        return x, y
+
     def prepare_labels(self, y):
         """Returns labels as the loss takes them; a task with label names turns names into ids."""
         return y
@@ -222,6 +234,31 @@ class Task(RecordedModel):
 
     def learn_labels(self, training, validation=None) -> None:
         """Called before training with the data, for tasks whose labels have names."""
+
+    def outputs_of_rows(
+        self, arrays: Mapping[str, np.ndarray], batch_size: int
+    ) -> list[np.ndarray]:
+        """Returns the float32 outputs for each row of preprocessed inputs, in their order.
+
+        Rows of like lengths are computed together, without needless padding and in batches of few
+        sizes: a compiled program serves one shape.
+        """
+        self.check_row_length()
+        self.check_inputs(arrays)
+        count = len(arrays["token_ids"])
+        mask = arrays.get("padding_mask")
+        lengths = np.zeros(count) if mask is None else mask.sum(axis=1)
+        order = np.argsort(-lengths, kind="stable")
+        outputs: list[np.ndarray] = [np.zeros(0)] * count
+        for start in range(0, count, batch_size):
+            rows = order[start : start + batch_size]
+            # Rows are repeated up to a power of two.
+            filled = np.resize(rows, 1 << (len(rows) - 1).bit_length())
+            batch = without_needless_padding({name: v[filled] for name, v in arrays.items()})
+            values = np.asarray(RecordedModel.predict_on_batch(self, batch)).astype("float32")
+            for row, value in zip(rows, values[: len(rows)], strict=True):
+                outputs[row] = value
+        return outputs
 
     def needs_pooled_output(self) -> bool:
         """Returns whether the head reads the backbone's pooled output, where it has one."""
@@ -283,6 +320,7 @@ class Task(RecordedModel):
 
     def _dataset(self, x, y=None, sample_weight=None, *, preprocess=None, **options):
         self.check_row_length()
+        x, y = self.prepare_examples(x, y)
         return make_dataset(
             x,
             y,

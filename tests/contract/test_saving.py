@@ -27,6 +27,7 @@ TASK_BASES = {
     "MaskedLM": models.MaskedLM,
     "TextClassifier": models.TextClassifier,
     "TextEmbedder": models.TextEmbedder,
+    "TokenClassifier": models.TokenClassifier,
 }
 
 
