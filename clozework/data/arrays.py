@@ -35,13 +35,15 @@ class Arrays:
         return keras.tree.map_structure(lambda array: array[start:stop], self.structure)
 
     def strings(self) -> list[str] | None:
-        """Returns all labels, also those of ragged rows, if they are strings; else None."""
+        """Returns all labels, also those of rows and of spans, if they are strings; else None."""
         if not isinstance(self.structure, np.ndarray) or self.structure.dtype != object:
             return None
-        flat: list = []
-        for item in self.structure:
-            flat.extend(item if isinstance(item, list) else [item])
-        return flat if flat and all(isinstance(item, str) for item in flat) else None
+        names: list = [
+            label[-1] if isinstance(label, (tuple, list)) and label else label
+            for item in self.structure
+            for label in (item if isinstance(item, list) else [item])
+        ]
+        return names if all(isinstance(name, str) for name in names) else None
 
 
 def read_arrays(values, name: str = "x") -> Arrays:
@@ -64,7 +66,9 @@ def read_arrays(values, name: str = "x") -> Arrays:
 
 
 def read_labels(y, *, is_text: bool) -> Arrays:
-    """Returns labels: an array of numbers, or of `object` with strings or ragged rows.
+    """Returns labels: an array of numbers, or of `object` with strings, ragged rows or spans.
+
+    A span is `(start, end, name)`, or any named tuple; a row of spans is the label of one text.
 
     Args:
         y: labels as anything that `make_dataset` takes.
@@ -149,11 +153,18 @@ def _without_missing(array: np.ndarray) -> np.ndarray:
 
 
 def _label_rows(items: list) -> np.ndarray:
-    """Returns rows of labels as one array; as `object` if they are strings or ragged."""
+    """Returns rows of labels as one array; as `object` if they are ragged, or no numbers."""
     lengths = {len(row) for row in items}
-    if len(lengths) == 1 and not any(is_text(label) for row in items for label in row):
+    if len(lengths) == 1 and lengths != {0} and not any(_is_named(x) for row in items for x in row):
         return _numbers(np.asarray(items), "y")
     return _objects([list(row) for row in items])
+
+
+def _is_named(label) -> bool:
+    """Tells whether a label in a row is more than numbers: a string, or a span with a name."""
+    if not isinstance(label, (tuple, list)):
+        return is_text(label)
+    return type(label) not in (tuple, list) or any(map(is_text, label))
 
 
 def _objects(items: list) -> np.ndarray:

@@ -27,6 +27,7 @@ from clozework.tasks import (
     TextClassifierPreprocessor,
     TextEmbedder,
     TextEmbedderPreprocessor,
+    TokenClassifier,
 )
 from clozework.tokenizers import Tokenizer
 
@@ -44,6 +45,7 @@ _ABSTRACT = (
     TextClassifierPreprocessor,
     TextEmbedder,
     TextEmbedderPreprocessor,
+    TokenClassifier,
     Tokenizer,
 )
 _PUBLIC = {

@@ -234,7 +234,6 @@ class BartSeq2SeqLMPreprocessor(Seq2SeqLMPreprocessor):
 class BartSeq2SeqLM(Seq2SeqLM):
     """BART that writes a text for a text, such as a summary; see `Seq2SeqLM`."""
 
-    backbone_cls = BartBackbone
     preprocessor_cls = BartSeq2SeqLMPreprocessor
 
 
@@ -251,7 +250,6 @@ class BartTextClassifierPreprocessor(TextClassifierPreprocessor):
 class BartTextClassifier(TextClassifier):
     """BART with a classifier on the decoder's last vector; see `TextClassifier`."""
 
-    backbone_cls = BartBackbone
     preprocessor_cls = BartTextClassifierPreprocessor
     head = LastTokenHead("tanh")
 

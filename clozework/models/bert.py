@@ -9,12 +9,13 @@ import keras
 from clozework.layers import TransformerEncoder, activation_name
 from clozework.models.built_in_presets import built_in_presets
 from clozework.models.encoder_tables import (
-    CLASS_NAMES,
     ENCODER_CONFIG,
     MASKED_LM_CONFIG,
     SEGMENT_EMBEDDING_ROWS,
     WORD_PIECE_OPTIONS,
+    classifier_head,
     masked_lm_rows,
+    token_heads,
 )
 from clozework.presets import (
     Converted,
@@ -33,6 +34,7 @@ from clozework.tasks import (
     TextClassifierPreprocessor,
     TextEmbedder,
     TextEmbedderPreprocessor,
+    TokenClassifier,
 )
 from clozework.tokenizers import WordPieceTokenizer
 
@@ -44,6 +46,7 @@ __all__ = [
     "BertTextClassifierPreprocessor",
     "BertTextEmbedder",
     "BertTextEmbedderPreprocessor",
+    "BertTokenClassifier",
     "BertTokenizer",
 ]
 
@@ -171,14 +174,12 @@ class BertMaskedLMPreprocessor(MaskedLMPreprocessor):
 class BertMaskedLM(MaskedLM):
     """BERT with the head that predicts masked tokens; see `MaskedLM`."""
 
-    backbone_cls = BertBackbone
     preprocessor_cls = BertMaskedLMPreprocessor
 
 
 class BertTextClassifier(PooledOutputClassifier):
     """BERT with a classifier on its pooled output; see `TextClassifier`."""
 
-    backbone_cls = BertBackbone
     preprocessor_cls = BertTextClassifierPreprocessor
 
 
@@ -192,8 +193,13 @@ class BertTextEmbedderPreprocessor(TextEmbedderPreprocessor):
 class BertTextEmbedder(TextEmbedder):
     """BERT pooled to one vector for a text; see `TextEmbedder`."""
 
-    backbone_cls = BertBackbone
     preprocessor_cls = BertTextEmbedderPreprocessor
+
+
+class BertTokenClassifier(TokenClassifier):
+    """BERT with a classifier on each token's vector; see `TokenClassifier`."""
+
+    preprocessor_cls = BertTextClassifierPreprocessor
 
 
 FAMILY = Family(
@@ -201,7 +207,7 @@ FAMILY = Family(
     title="BERT",
     backbone=BertBackbone,
     tokenizer=BertTokenizer,
-    tasks=(BertMaskedLM, BertTextClassifier, BertTextEmbedder),
+    tasks=(BertMaskedLM, BertTextClassifier, BertTextEmbedder, BertTokenClassifier),
     aliases={
         "BertClassifier": BertTextClassifier,
         "BertPreprocessor": BertTextClassifierPreprocessor,
@@ -234,11 +240,8 @@ FAMILY = Family(
                 config=MASKED_LM_CONFIG,
                 skips=("pooled_dense",),
             ),
-            "TextClassifier": HuggingFaceHead(
-                architecture="BertForSequenceClassification",
-                rows=(Layer("logits", "classifier"),),
-                config={"num_classes": CLASS_NAMES},
-            ),
+            "TextClassifier": classifier_head("BertForSequenceClassification"),
+            **token_heads("Bert", skips=("pooled_dense",)),
         },
         tokenizer_class="BertTokenizer",
         tokenizer_files={"vocab.txt": "vocabulary"},

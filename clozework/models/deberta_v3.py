@@ -14,12 +14,14 @@ from clozework.layers import (
     ReversibleEmbedding,
     activation_name,
 )
+from clozework.models.bert import BertTokenizer
 from clozework.models.built_in_presets import built_in_presets
 from clozework.models.encoder_tables import (
-    CLASS_NAMES,
     ENCODER_CONFIG,
     MASKED_LM_CONFIG,
+    classifier_head,
     masked_lm_rows,
+    token_heads,
 )
 from clozework.presets import (
     Converted,
@@ -39,6 +41,7 @@ from clozework.tasks import (
     TextClassifierPreprocessor,
     TextEmbedder,
     TextEmbedderPreprocessor,
+    TokenClassifier,
 )
 from clozework.tokenizers import SentencePieceTokenizer
 
@@ -50,6 +53,7 @@ __all__ = [
     "DebertaV3TextClassifierPreprocessor",
     "DebertaV3TextEmbedder",
     "DebertaV3TextEmbedderPreprocessor",
+    "DebertaV3TokenClassifier",
     "DebertaV3Tokenizer",
 ]
 
@@ -152,14 +156,7 @@ class DebertaV3Tokenizer(SentencePieceTokenizer):
     `[MASK]` is the model's own piece of that name, else one more id after the last.
     """
 
-    special_tokens_by_role = {
-        "cls": "[CLS]",
-        "sep": "[SEP]",
-        "pad": "[PAD]",
-        "mask": "[MASK]",
-        "start": "[CLS]",
-        "end": "[SEP]",
-    }
+    special_tokens_by_role = BertTokenizer.special_tokens_by_role
     num_separators = 1
     appended_tokens = ("[MASK]",)
 
@@ -184,14 +181,12 @@ class DebertaV3MaskedLMPreprocessor(MaskedLMPreprocessor):
 class DebertaV3MaskedLM(MaskedLM):
     """DeBERTaV3 with the head that predicts masked tokens; see `MaskedLM`."""
 
-    backbone_cls = DebertaV3Backbone
     preprocessor_cls = DebertaV3MaskedLMPreprocessor
 
 
 class DebertaV3TextClassifier(TextClassifier):
     """DeBERTaV3 with a classifier on the first token's vector; see `TextClassifier`."""
 
-    backbone_cls = DebertaV3Backbone
     preprocessor_cls = DebertaV3TextClassifierPreprocessor
     head = FirstTokenHead("gelu")
 
@@ -206,8 +201,13 @@ class DebertaV3TextEmbedderPreprocessor(TextEmbedderPreprocessor):
 class DebertaV3TextEmbedder(TextEmbedder):
     """DeBERTaV3 pooled to one vector for a text; see `TextEmbedder`."""
 
-    backbone_cls = DebertaV3Backbone
     preprocessor_cls = DebertaV3TextEmbedderPreprocessor
+
+
+class DebertaV3TokenClassifier(TokenClassifier):
+    """DeBERTaV3 with a classifier on each token's vector; see `TokenClassifier`."""
+
+    preprocessor_cls = DebertaV3TextClassifierPreprocessor
 
 
 FAMILY = Family(
@@ -215,7 +215,12 @@ FAMILY = Family(
     title="DeBERTaV3",
     backbone=DebertaV3Backbone,
     tokenizer=DebertaV3Tokenizer,
-    tasks=(DebertaV3MaskedLM, DebertaV3TextClassifier, DebertaV3TextEmbedder),
+    tasks=(
+        DebertaV3MaskedLM,
+        DebertaV3TextClassifier,
+        DebertaV3TextEmbedder,
+        DebertaV3TokenClassifier,
+    ),
     aliases={
         "DebertaV3Classifier": DebertaV3TextClassifier,
         "DebertaV3Preprocessor": DebertaV3TextClassifierPreprocessor,
@@ -277,11 +282,10 @@ FAMILY = Family(
                 ),
                 config=MASKED_LM_CONFIG,
             ),
-            "TextClassifier": HuggingFaceHead(
-                architecture="DebertaV2ForSequenceClassification",
-                rows=(Layer("pooled_dense", "pooler.dense"), Layer("logits", "classifier")),
-                config={"num_classes": CLASS_NAMES},
+            "TextClassifier": classifier_head(
+                "DebertaV2ForSequenceClassification", Layer("pooled_dense", "pooler.dense")
             ),
+            **token_heads("DebertaV2"),
         },
         tokenizer_class="DebertaV2Tokenizer",
         tokenizer_files={"spm.model": "proto"},

@@ -15,9 +15,10 @@ from clozework.models.bert import BertTokenizer
 from clozework.models.built_in_presets import built_in_presets
 from clozework.models.encoder_tables import (
     ACTIVATION,
-    CLASS_NAMES,
     WORD_PIECE_OPTIONS,
+    classifier_head,
     masked_lm_rows,
+    token_heads,
 )
 from clozework.presets import (
     Converted,
@@ -37,6 +38,7 @@ from clozework.tasks import (
     TextClassifierPreprocessor,
     TextEmbedder,
     TextEmbedderPreprocessor,
+    TokenClassifier,
 )
 from clozework.tokenizers import WordPieceTokenizer
 
@@ -48,6 +50,7 @@ __all__ = [
     "DistilBertTextClassifierPreprocessor",
     "DistilBertTextEmbedder",
     "DistilBertTextEmbedderPreprocessor",
+    "DistilBertTokenClassifier",
     "DistilBertTokenizer",
 ]
 
@@ -152,14 +155,12 @@ class DistilBertMaskedLMPreprocessor(MaskedLMPreprocessor):
 class DistilBertMaskedLM(MaskedLM):
     """DistilBERT with the head that predicts masked tokens; see `MaskedLM`."""
 
-    backbone_cls = DistilBertBackbone
     preprocessor_cls = DistilBertMaskedLMPreprocessor
 
 
 class DistilBertTextClassifier(TextClassifier):
     """DistilBERT with a classifier on the first token's vector; see `TextClassifier`."""
 
-    backbone_cls = DistilBertBackbone
     preprocessor_cls = DistilBertTextClassifierPreprocessor
     head = FirstTokenHead("relu", has_input_dropout=False)
 
@@ -200,8 +201,13 @@ class DistilBertTextEmbedderPreprocessor(TextEmbedderPreprocessor):
 class DistilBertTextEmbedder(TextEmbedder):
     """DistilBERT pooled to one vector for a text; see `TextEmbedder`."""
 
-    backbone_cls = DistilBertBackbone
     preprocessor_cls = DistilBertTextEmbedderPreprocessor
+
+
+class DistilBertTokenClassifier(TokenClassifier):
+    """DistilBERT with a classifier on each token's vector; see `TokenClassifier`."""
+
+    preprocessor_cls = DistilBertTextClassifierPreprocessor
 
 
 FAMILY = Family(
@@ -209,7 +215,12 @@ FAMILY = Family(
     title="DistilBERT",
     backbone=DistilBertBackbone,
     tokenizer=DistilBertTokenizer,
-    tasks=(DistilBertMaskedLM, DistilBertTextClassifier, DistilBertTextEmbedder),
+    tasks=(
+        DistilBertMaskedLM,
+        DistilBertTextClassifier,
+        DistilBertTextEmbedder,
+        DistilBertTokenClassifier,
+    ),
     aliases={
         "DistilBertClassifier": DistilBertTextClassifier,
         "DistilBertPreprocessor": DistilBertTextClassifierPreprocessor,
@@ -264,14 +275,12 @@ FAMILY = Family(
                     ),
                 },
             ),
-            "TextClassifier": HuggingFaceHead(
-                architecture="DistilBertForSequenceClassification",
-                rows=(Layer("pooled_dense", "pre_classifier"), Layer("logits", "classifier")),
-                config={
-                    "num_classes": CLASS_NAMES,
-                    "dropout": Converted("seq_classif_dropout", default=0.2),
-                },
+            "TextClassifier": classifier_head(
+                "DistilBertForSequenceClassification",
+                Layer("pooled_dense", "pre_classifier"),
+                dropout=Converted("seq_classif_dropout", default=0.2),
             ),
+            **token_heads("DistilBert"),
         },
         tokenizer_class="DistilBertTokenizer",
         tokenizer_files={"vocab.txt": "vocabulary"},

@@ -12,12 +12,13 @@ from clozework.layers import TransformerEncoder, activation_name
 from clozework.models.bert import BertTokenizer
 from clozework.models.built_in_presets import built_in_presets
 from clozework.models.encoder_tables import (
-    CLASS_NAMES,
     ENCODER_CONFIG,
     MASKED_LM_CONFIG,
     SEGMENT_EMBEDDING_ROWS,
     WORD_PIECE_OPTIONS,
+    classifier_head,
     masked_lm_rows,
+    token_heads,
 )
 from clozework.presets import (
     Converted,
@@ -37,6 +38,7 @@ from clozework.tasks import (
     TextClassifierPreprocessor,
     TextEmbedder,
     TextEmbedderPreprocessor,
+    TokenClassifier,
 )
 from clozework.tokenizers import WordPieceTokenizer
 
@@ -48,6 +50,7 @@ __all__ = [
     "ElectraTextClassifierPreprocessor",
     "ElectraTextEmbedder",
     "ElectraTextEmbedderPreprocessor",
+    "ElectraTokenClassifier",
     "ElectraTokenizer",
 ]
 
@@ -173,16 +176,20 @@ class ElectraMaskedLMPreprocessor(MaskedLMPreprocessor):
 class ElectraMaskedLM(MaskedLM):
     """ELECTRA with the generator's head, which predicts masked tokens; see `MaskedLM`."""
 
-    backbone_cls = ElectraBackbone
     preprocessor_cls = ElectraMaskedLMPreprocessor
 
 
 class ElectraTextClassifier(TextClassifier):
     """ELECTRA with a classifier on the first token's vector; see `TextClassifier`."""
 
-    backbone_cls = ElectraBackbone
     preprocessor_cls = ElectraTextClassifierPreprocessor
     head = FirstTokenHead("gelu")
+
+
+class ElectraTokenClassifier(TokenClassifier):
+    """ELECTRA with a classifier on each token's vector; see `TokenClassifier`."""
+
+    preprocessor_cls = ElectraTextClassifierPreprocessor
 
 
 class ElectraTextEmbedderPreprocessor(TextEmbedderPreprocessor):
@@ -195,7 +202,6 @@ class ElectraTextEmbedderPreprocessor(TextEmbedderPreprocessor):
 class ElectraTextEmbedder(TextEmbedder):
     """ELECTRA pooled to one vector for a text; see `TextEmbedder`."""
 
-    backbone_cls = ElectraBackbone
     preprocessor_cls = ElectraTextEmbedderPreprocessor
 
 
@@ -204,7 +210,12 @@ FAMILY = Family(
     title="ELECTRA",
     backbone=ElectraBackbone,
     tokenizer=ElectraTokenizer,
-    tasks=(ElectraMaskedLM, ElectraTextClassifier, ElectraTextEmbedder),
+    tasks=(
+        ElectraMaskedLM,
+        ElectraTextClassifier,
+        ElectraTextEmbedder,
+        ElectraTokenClassifier,
+    ),
     presets=built_in_presets("electra"),
     hugging_face=HuggingFaceFormat(
         model_type="electra",
@@ -246,14 +257,12 @@ FAMILY = Family(
                 },
                 implied={"head_activation": "gelu"},
             ),
-            "TextClassifier": HuggingFaceHead(
-                architecture="ElectraForSequenceClassification",
-                rows=(
-                    Layer("pooled_dense", "classifier.dense"),
-                    Layer("logits", "classifier.out_proj"),
-                ),
-                config={"num_classes": CLASS_NAMES},
+            "TextClassifier": classifier_head(
+                "ElectraForSequenceClassification",
+                Layer("pooled_dense", "classifier.dense"),
+                Layer("logits", "classifier.out_proj"),
             ),
+            **token_heads("Electra"),
         },
         tokenizer_class="ElectraTokenizer",
         tokenizer_files={"vocab.txt": "vocabulary"},

@@ -1,7 +1,7 @@
 """What the encoders share of their form in Hugging Face `transformers`, as values."""
 
 from clozework.layers import activation_name
-from clozework.presets import Converted, Layer
+from clozework.presets import Computed, Converted, HuggingFaceHead, Layer
 
 __all__ = [
     "ACTIVATION",
@@ -10,7 +10,9 @@ __all__ = [
     "MASKED_LM_CONFIG",
     "SEGMENT_EMBEDDING_ROWS",
     "WORD_PIECE_OPTIONS",
+    "classifier_head",
     "masked_lm_rows",
+    "token_heads",
 ]
 
 _ACTIVATIONS = {"gelu_tanh": "gelu_pytorch_tanh"}
@@ -84,3 +86,32 @@ def masked_lm_rows(
         Layer("mlm_head/intermediate_layer_norm", norm),
         Layer("mlm_head", bias),
     )
+
+
+def classifier_head(
+    architecture: str, *rows: Layer | Computed, **config: str | Converted
+) -> HuggingFaceHead:
+    """Returns the head of a classifier: `rows`, and the last layer unless they have it."""
+    has_last = any(row.ours == "logits" for row in rows)
+    return HuggingFaceHead(
+        architecture,
+        rows=rows if has_last else (*rows, Layer("logits", "classifier")),
+        config={"num_classes": CLASS_NAMES, **config},
+    )
+
+
+def token_heads(stem: str, *, skips: tuple[str, ...] = ()) -> dict[str, HuggingFaceHead]:
+    """Returns the heads on each token's vector, which are alike in all encoders.
+
+    Args:
+        stem: How their class names begin, as in `"Bert"`.
+        skips: Layers of the backbone that their classes for tokens do not have.
+    """
+    return {
+        "TokenClassifier": HuggingFaceHead(
+            architecture=f"{stem}ForTokenClassification",
+            rows=(Layer("logits", "classifier"),),
+            config={"num_classes": CLASS_NAMES},
+            skips=skips,
+        ),
+    }

@@ -11,14 +11,16 @@ import dataclasses
 import keras
 
 from clozework.layers import FNetEncoder, activation_name
+from clozework.models.bert import BertTokenizer
 from clozework.models.built_in_presets import built_in_presets
 from clozework.models.encoder_tables import (
     ACTIVATION,
-    CLASS_NAMES,
     ENCODER_CONFIG,
     MASKED_LM_CONFIG,
     SEGMENT_EMBEDDING_ROWS,
+    classifier_head,
     masked_lm_rows,
+    token_heads,
 )
 from clozework.presets import (
     Converted,
@@ -34,6 +36,7 @@ from clozework.tasks import (
     PooledOutputBackbone,
     PooledOutputClassifier,
     TextClassifierPreprocessor,
+    TokenClassifier,
 )
 from clozework.tokenizers import SentencePieceTokenizer
 
@@ -43,6 +46,7 @@ __all__ = [
     "FNetMaskedLMPreprocessor",
     "FNetTextClassifier",
     "FNetTextClassifierPreprocessor",
+    "FNetTokenClassifier",
     "FNetTokenizer",
 ]
 
@@ -140,14 +144,7 @@ class FNetTokenizer(SentencePieceTokenizer):
         proto: A SentencePiece model: its path, its bytes, or these in base64.
     """
 
-    special_tokens_by_role = {
-        "cls": "[CLS]",
-        "sep": "[SEP]",
-        "pad": "<pad>",
-        "mask": "[MASK]",
-        "start": "[CLS]",
-        "end": "[SEP]",
-    }
+    special_tokens_by_role = {**BertTokenizer.special_tokens_by_role, "pad": "<pad>"}
     num_separators = 1
 
     def __init__(self, proto=None, **kwargs):
@@ -171,14 +168,18 @@ class FNetMaskedLMPreprocessor(MaskedLMPreprocessor):
 class FNetMaskedLM(MaskedLM):
     """FNet with the head that predicts masked tokens; see `MaskedLM`."""
 
-    backbone_cls = FNetBackbone
     preprocessor_cls = FNetMaskedLMPreprocessor
 
 
 class FNetTextClassifier(PooledOutputClassifier):
     """FNet with a classifier on its pooled output; see `TextClassifier`."""
 
-    backbone_cls = FNetBackbone
+    preprocessor_cls = FNetTextClassifierPreprocessor
+
+
+class FNetTokenClassifier(TokenClassifier):
+    """FNet with a classifier on each token's vector; see `TokenClassifier`."""
+
     preprocessor_cls = FNetTextClassifierPreprocessor
 
 
@@ -190,7 +191,7 @@ FAMILY = Family(
     title="FNet",
     backbone=FNetBackbone,
     tokenizer=FNetTokenizer,
-    tasks=(FNetMaskedLM, FNetTextClassifier),
+    tasks=(FNetMaskedLM, FNetTextClassifier, FNetTokenClassifier),
     aliases={
         "FNetClassifier": FNetTextClassifier,
         "FNetPreprocessor": FNetTextClassifierPreprocessor,
@@ -235,11 +236,8 @@ FAMILY = Family(
                     ),
                 },
             ),
-            "TextClassifier": HuggingFaceHead(
-                architecture="FNetForSequenceClassification",
-                rows=(Layer("logits", "classifier"),),
-                config={"num_classes": CLASS_NAMES},
-            ),
+            "TextClassifier": classifier_head("FNetForSequenceClassification"),
+            **token_heads("FNet"),
         },
         tokenizer_class="FNetTokenizer",
         tokenizer_files={"spiece.model": "proto"},

@@ -15,10 +15,11 @@ from clozework.layers import (
 )
 from clozework.models.built_in_presets import built_in_presets
 from clozework.models.encoder_tables import (
-    CLASS_NAMES,
     ENCODER_CONFIG,
     MASKED_LM_CONFIG,
+    classifier_head,
     masked_lm_rows,
+    token_heads,
 )
 from clozework.presets import (
     Computed,
@@ -39,6 +40,7 @@ from clozework.tasks import (
     TextClassifierPreprocessor,
     TextEmbedder,
     TextEmbedderPreprocessor,
+    TokenClassifier,
 )
 from clozework.tokenizers import BytePairTokenizer
 
@@ -50,6 +52,7 @@ __all__ = [
     "RobertaTextClassifierPreprocessor",
     "RobertaTextEmbedder",
     "RobertaTextEmbedderPreprocessor",
+    "RobertaTokenClassifier",
     "RobertaTokenizer",
 ]
 
@@ -168,14 +171,12 @@ class RobertaMaskedLMPreprocessor(MaskedLMPreprocessor):
 class RobertaMaskedLM(MaskedLM):
     """RoBERTa with the head that predicts masked tokens; see `MaskedLM`."""
 
-    backbone_cls = RobertaBackbone
     preprocessor_cls = RobertaMaskedLMPreprocessor
 
 
 class RobertaTextClassifier(TextClassifier):
     """RoBERTa with a classifier on the first token's vector; see `TextClassifier`."""
 
-    backbone_cls = RobertaBackbone
     preprocessor_cls = RobertaTextClassifierPreprocessor
     head = FirstTokenHead("tanh")
 
@@ -232,14 +233,12 @@ HUGGING_FACE = HuggingFaceFormat(
             config={"head_layer_norm_epsilon": MASKED_LM_CONFIG["head_layer_norm_epsilon"]},
             implied={"head_activation": "gelu"},
         ),
-        "TextClassifier": HuggingFaceHead(
-            architecture="RobertaForSequenceClassification",
-            rows=(
-                Layer("pooled_dense", "classifier.dense"),
-                Layer("logits", "classifier.out_proj"),
-            ),
-            config={"num_classes": CLASS_NAMES},
+        "TextClassifier": classifier_head(
+            "RobertaForSequenceClassification",
+            Layer("pooled_dense", "classifier.dense"),
+            Layer("logits", "classifier.out_proj"),
         ),
+        **token_heads("Roberta"),
     },
     tokenizer_class="RobertaTokenizer",
     tokenizer_files={"vocab.json": "vocabulary", "merges.txt": "merges"},
@@ -257,8 +256,13 @@ class RobertaTextEmbedderPreprocessor(TextEmbedderPreprocessor):
 class RobertaTextEmbedder(TextEmbedder):
     """RoBERTa pooled to one vector for a text; see `TextEmbedder`."""
 
-    backbone_cls = RobertaBackbone
     preprocessor_cls = RobertaTextEmbedderPreprocessor
+
+
+class RobertaTokenClassifier(TokenClassifier):
+    """RoBERTa with a classifier on each token's vector; see `TokenClassifier`."""
+
+    preprocessor_cls = RobertaTextClassifierPreprocessor
 
 
 FAMILY = Family(
@@ -266,7 +270,7 @@ FAMILY = Family(
     title="RoBERTa",
     backbone=RobertaBackbone,
     tokenizer=RobertaTokenizer,
-    tasks=(RobertaMaskedLM, RobertaTextClassifier, RobertaTextEmbedder),
+    tasks=(RobertaMaskedLM, RobertaTextClassifier, RobertaTextEmbedder, RobertaTokenClassifier),
     aliases={
         "RobertaClassifier": RobertaTextClassifier,
         "RobertaPreprocessor": RobertaTextClassifierPreprocessor,

@@ -7,6 +7,7 @@ Differs from RoBERTa in: a SentencePiece vocabulary of 250,000 tokens in place o
 import dataclasses
 
 from clozework.models.built_in_presets import built_in_presets
+from clozework.models.encoder_tables import token_heads
 from clozework.models.roberta import (
     HUGGING_FACE,
     RobertaBackbone,
@@ -19,6 +20,7 @@ from clozework.tasks import (
     TextClassifierPreprocessor,
     TextEmbedder,
     TextEmbedderPreprocessor,
+    TokenClassifier,
 )
 from clozework.tokenizers import SentencePieceTokenizer
 
@@ -30,6 +32,7 @@ __all__ = [
     "XLMRobertaTextClassifierPreprocessor",
     "XLMRobertaTextEmbedder",
     "XLMRobertaTextEmbedderPreprocessor",
+    "XLMRobertaTokenClassifier",
     "XLMRobertaTokenizer",
 ]
 
@@ -74,14 +77,12 @@ class XLMRobertaMaskedLMPreprocessor(MaskedLMPreprocessor):
 class XLMRobertaMaskedLM(RobertaMaskedLM):
     """XLM-RoBERTa with the head that predicts masked tokens; see `MaskedLM`."""
 
-    backbone_cls = XLMRobertaBackbone
     preprocessor_cls = XLMRobertaMaskedLMPreprocessor
 
 
 class XLMRobertaTextClassifier(RobertaTextClassifier):
     """XLM-RoBERTa with a classifier on the first token's vector; see `TextClassifier`."""
 
-    backbone_cls = XLMRobertaBackbone
     preprocessor_cls = XLMRobertaTextClassifierPreprocessor
 
 
@@ -99,8 +100,13 @@ class XLMRobertaTextEmbedderPreprocessor(TextEmbedderPreprocessor):
 class XLMRobertaTextEmbedder(TextEmbedder):
     """XLM-RoBERTa pooled to one vector for a text; see `TextEmbedder`."""
 
-    backbone_cls = XLMRobertaBackbone
     preprocessor_cls = XLMRobertaTextEmbedderPreprocessor
+
+
+class XLMRobertaTokenClassifier(TokenClassifier):
+    """XLM-RoBERTa with a classifier on each token's vector; see `TokenClassifier`."""
+
+    preprocessor_cls = XLMRobertaTextClassifierPreprocessor
 
 
 FAMILY = Family(
@@ -108,7 +114,12 @@ FAMILY = Family(
     title="XLM-RoBERTa",
     backbone=XLMRobertaBackbone,
     tokenizer=XLMRobertaTokenizer,
-    tasks=(XLMRobertaMaskedLM, XLMRobertaTextClassifier, XLMRobertaTextEmbedder),
+    tasks=(
+        XLMRobertaMaskedLM,
+        XLMRobertaTextClassifier,
+        XLMRobertaTextEmbedder,
+        XLMRobertaTokenClassifier,
+    ),
     aliases={
         "XLMRobertaClassifier": XLMRobertaTextClassifier,
         "XLMRobertaPreprocessor": XLMRobertaTextClassifierPreprocessor,
@@ -123,6 +134,7 @@ FAMILY = Family(
             "TextClassifier": _renamed(
                 HUGGING_FACE.heads["TextClassifier"], "XLMRobertaForSequenceClassification"
             ),
+            **token_heads("XLMRoberta"),
         },
         tokenizer_class="XLMRobertaTokenizer",
         tokenizer_files={"sentencepiece.bpe.model": "proto"},

@@ -33,11 +33,11 @@ def read_policy_map(record: Any, where: str):
     """
     if not isinstance(record, Mapping) or record.get("class_name") != _MAP:
         return None
-    config = record.get("config")
-    policies = config.get("policy_map") if isinstance(config, Mapping) else None
-    if not isinstance(policies, Mapping):
-        raise _refusal(record, where)
-    default = config.get("default_policy")
+    match record.get("config"):
+        case {"policy_map": Mapping() as policies, **others}:
+            default = others.get("default_policy")
+        case _:
+            raise _refusal(record, where)
     return keras.dtype_policies.DTypePolicyMap(
         default_policy=None if default is None else _policy(default, where),
         policy_map={str(path): _policy(policy, where) for path, policy in policies.items()},

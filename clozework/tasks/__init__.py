@@ -3,6 +3,7 @@
 from clozework.tasks.backbone import Backbone
 from clozework.tasks.conversion import convert_preset
 from clozework.tasks.description import PresetDescription, describe_preset
+from clozework.tasks.entities import Entity
 from clozework.tasks.masked_lm import Candidate, FilledMask, FilledText, MaskedLM
 from clozework.tasks.masked_lm_preprocessor import MaskedLMPreprocessor
 from clozework.tasks.pooled_output_backbone import PooledOutputBackbone
@@ -20,10 +21,12 @@ from clozework.tasks.text_classifier import (
 from clozework.tasks.text_classifier_preprocessor import TextClassifierPreprocessor
 from clozework.tasks.text_embedder import TextEmbedder
 from clozework.tasks.text_embedder_preprocessor import TextEmbedderPreprocessor
+from clozework.tasks.token_classifier import TokenClassifier
 
 __all__ = [
     "Backbone",
     "Candidate",
+    "Entity",
     "FilledMask",
     "FilledText",
     "FirstTokenHead",
@@ -42,6 +45,7 @@ __all__ = [
     "TextClassifierPreprocessor",
     "TextEmbedder",
     "TextEmbedderPreprocessor",
+    "TokenClassifier",
     "convert_preset",
     "describe_preset",
 ]

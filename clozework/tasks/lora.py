@@ -14,7 +14,6 @@ from clozework.errors import ConfigError, PresetError, WeightsError
 from clozework.presets import (
     Adapter,
     LocalFiles,
-    family_of,
     merged_kernel,
     read_adapters,
     read_h5,
@@ -22,6 +21,7 @@ from clozework.presets import (
     write_adapters,
     write_h5,
 )
+from clozework.tasks.saving import form_of
 
 __all__ = ["add_adapters", "export_adapters", "load_adapters", "merge_adapters", "save_adapters"]
 
@@ -114,14 +114,13 @@ def load_adapters(backbone, path) -> None:
 
 def export_adapters(backbone, directory) -> None:
     """See `Backbone.export_lora_to_peft`."""
-    form = family_of(type(backbone)).hugging_face
     adapters = {}
     for layer in _checked(backbone).values():
         down, up = (keras.ops.convert_to_numpy(part.value) for part in _parts(layer))
         scale = layer.lora_alpha / layer.lora_rank
         adapters[_kernel(layer).path] = Adapter(down, up * scale)
     with staged_directory(directory) as staged:
-        write_adapters(staged, form, adapters)
+        write_adapters(staged, form_of(type(backbone)), adapters)
 
 
 def _from_file(backbone, path: Path) -> dict[int, Adapter]:
@@ -134,26 +133,30 @@ def _from_file(backbone, path: Path) -> dict[int, Adapter]:
         if rest != ["vars", "lora_kernel_a"]:
             continue
         layer = layers.get(int(number)) if number.isdigit() else None
-        down, up = values[name], values.get(f"lora/{number}/vars/lora_kernel_b")
-        shape = None if layer is None else tuple(_kernel(layer).shape)
-        fits = shape and up is not None and (*down.shape[:-1], *up.shape[1:]) == shape
-        if not fits or down.shape[-1] != up.shape[0]:
+        other = f"lora/{number}/vars/lora_kernel_b"
+        shapes = (values[name].shape, values[other].shape) if other in values else ((), ())
+        if layer is None or not _fits(tuple(_kernel(layer).shape), *shapes):
             raise WeightsError(
                 f"{str(path)!r}: the adapter {number!r} does not fit layer {number} of the "
                 f"backbone{f' ({layer.path})' if layer else ''}. Is it another model's?"
             )
-        adapters[int(number)] = Adapter(np.asarray(down), np.asarray(up))
+        adapters[int(number)] = Adapter(np.asarray(values[name]), np.asarray(values[other]))
     if not adapters:
         raise WeightsError(f"{str(path)!r} holds no adapters.")
     return adapters
 
 
+def _fits(kernel: tuple[int, ...], down: tuple[int, ...], up: tuple[int, ...]) -> bool:
+    return len(up) == 2 and (*down[:-1], up[1]) == kernel and down[-1:] == up[:1]
+
+
 def _from_peft(backbone, directory: Path) -> Iterator[tuple[int, Adapter]]:
     layers = _adaptable(backbone)
     kernels = {_kernel(layer).path: (i, tuple(_kernel(layer).shape)) for i, layer in layers.items()}
-    form = family_of(type(backbone)).hugging_face
     shapes = {path: shape for path, (_, shape) in kernels.items()}
-    for path, adapter in read_adapters(LocalFiles(directory), form, shapes).items():
+    for path, adapter in read_adapters(
+        LocalFiles(directory), form_of(type(backbone)), shapes
+    ).items():
         yield kernels[path][0], adapter
 
 

@@ -29,6 +29,7 @@ from clozework.tasks.model_card import export_card, preset_card, write_card
 __all__ = [
     "export_backbone",
     "export_task",
+    "form_of",
     "save_backbone",
     "save_preprocessor",
     "save_task",
@@ -66,7 +67,7 @@ def save_task(task, directory, max_shard_size: float) -> None:
 
 def export_backbone(backbone, directory, *, tokenizer=None) -> None:
     """See `Backbone.export_to_transformers`; a tokenizer is exported with it."""
-    form = _form_of(type(backbone))
+    form = form_of(type(backbone))
     _warn_of_skipped_layers(form, backbone)
     with staged_directory(directory) as staged:
         config = {
@@ -85,7 +86,7 @@ def export_backbone(backbone, directory, *, tokenizer=None) -> None:
 
 def export_task(task, directory) -> None:
     """See `Task.export_to_transformers`."""
-    form = _form_of(type(task.backbone))
+    form = form_of(type(task.backbone))
     # A task of which theirs have no class is written as its encoder, and what it adds beside it.
     head = form.heads.get(task.kind)
     backbone_config = _backbone_config(form, task.backbone)
@@ -194,7 +195,8 @@ def _export_tokenizer(form, directory: Path, tokenizer, longest: int | None) -> 
     hf.write_json(directory / "tokenizer_config.json", content)
 
 
-def _form_of(backbone_cls: type):
+def form_of(backbone_cls: type):
+    """Returns the form of a backbone's family in Hugging Face `transformers`."""
     form = family_of(backbone_cls).hugging_face
     if form is None:
         raise PresetError(

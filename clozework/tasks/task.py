@@ -36,7 +36,6 @@ class Task(RecordedModel):
     and preprocess them batch by batch. With `preprocessor=None` they take the model's inputs.
     """
 
-    backbone_cls: ClassVar[type]
     preprocessor_cls: ClassVar[type]
     # The name of the abstract task, by which formats and tables know it.
     kind: ClassVar[str]
@@ -57,6 +56,11 @@ class Task(RecordedModel):
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         if compile:
             self.compile()
+
+    @class_property
+    def backbone_cls(cls) -> type:  # noqa: N805
+        """The family's backbone, which the preprocessor is for."""
+        return cls.preprocessor_cls.backbone_cls
 
     @class_property
     def presets(cls):  # noqa: N805
@@ -127,7 +131,7 @@ class Task(RecordedModel):
             shuffle: Whether each epoch has another order.
             seed: The same seed gives the same orders; None takes Keras's.
         """
-        x = self._with_named_texts(x)
+        x, y = self.prepare_examples(x, y)
         if validation_split:
             (x, y, sample_weight), validation_data = split_validation(
                 x,
@@ -226,6 +230,14 @@ class Task(RecordedModel):
                     f"`preprocessor.{name} = {longest}`, or make a longer backbone."
                 )
 
+    def prepare_examples(self, x, y=None) -> tuple[Any, Any]:
+        """Returns examples and labels in a form of `clozework.data`; a task may take others too.
+
+        What it gives is handed to it again. A dict of texts becomes a tuple.
+        """
+        names = self.preprocessor.text_names if self.preprocessor is not None else ()
+        return (named_texts(x, names) if names else x), y
+
     def prepare_labels(self, y):
         """Returns labels as the loss takes them; a task with label names turns names into ids."""
         return y
@@ -236,6 +248,31 @@ class Task(RecordedModel):
 
     def learn_labels(self, training, validation=None) -> None:
         """Called before training with the data, for tasks whose labels have names."""
+
+    def outputs_of_rows(
+        self, arrays: Mapping[str, np.ndarray], batch_size: int
+    ) -> list[np.ndarray]:
+        """Returns the float32 outputs for each row of preprocessed inputs, in their order.
+
+        Rows of like lengths are computed together, without needless padding and in batches of few
+        sizes: a compiled program serves one shape.
+        """
+        self.check_row_length()
+        self.check_inputs(arrays)
+        count = len(arrays["token_ids"])
+        mask = arrays.get("padding_mask")
+        lengths = np.zeros(count) if mask is None else mask.sum(axis=1)
+        order = np.argsort(-lengths, kind="stable")
+        outputs: list[np.ndarray] = [np.zeros(0)] * count
+        for start in range(0, count, batch_size):
+            rows = order[start : start + batch_size]
+            # Rows are repeated up to a power of two.
+            filled = np.resize(rows, 1 << (len(rows) - 1).bit_length())
+            batch = without_needless_padding({name: v[filled] for name, v in arrays.items()})
+            values = np.asarray(RecordedModel.predict_on_batch(self, batch)).astype("float32")
+            for row, value in zip(rows, values[: len(rows)], strict=True):
+                outputs[row] = value
+        return outputs
 
     def needs_pooled_output(self) -> bool:
         """Returns whether the head reads the backbone's pooled output, where it has one."""
@@ -310,19 +347,15 @@ class Task(RecordedModel):
 
     def _dataset(self, x, y=None, sample_weight=None, *, preprocess=None, **options):
         self.check_row_length()
+        x, y = self.prepare_examples(x, y)
         return make_dataset(
-            self._with_named_texts(x),
+            x,
             y,
             sample_weight,
             preprocess=preprocess or self._training_batch,
             is_text=self.preprocessor is not None,
             **options,
         )
-
-    def _with_named_texts(self, x):
-        """Returns x with a tuple for each dict of texts, as far as examples are dicts."""
-        names = self.preprocessor.text_names if self.preprocessor is not None else ()
-        return named_texts(x, names) if names else x
 
     def _one_batch(self, x, y, sample_weight, preprocess) -> tuple:
         if isinstance(x, keras.utils.PyDataset) or open_stream(x) is not None:

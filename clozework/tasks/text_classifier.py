@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from clozework.errors import ConfigError, InputError
+from clozework.errors import InputError
 from clozework.layers import TextPooling, activation_function, activation_name
+from clozework.tasks.label_names import checked_names, names_in_config, numbers_of_names, shown
 from clozework.tasks.numbers import known_range
 from clozework.tasks.task import Task
 
@@ -109,7 +110,7 @@ class TextClassifier(Task):
     ):
         # As it is recorded: a plain integer.
         self.num_classes = num_classes = self.arguments["num_classes"]
-        self.label_names = _checked_names(label_names, num_classes)
+        self.label_names = checked_names(label_names, num_classes)
         self.activation = activation_function(activation)
         self.is_logits = activation_name(activation) == "linear"
         self.backbone = backbone
@@ -160,8 +161,8 @@ class TextClassifier(Task):
         unknown = [label for label in weights if label not in range(self.num_classes)]
         if unknown:
             raise InputError(
-                f"`class_weight` has weights for {_shown(unknown)}, but the classes are "
-                f"{_shown(self.label_names or list(range(self.num_classes)))}."
+                f"`class_weight` has weights for {shown(unknown)}, but the classes are "
+                f"{shown(self.label_names or list(range(self.num_classes)))}."
             )
         return weights
 
@@ -172,7 +173,7 @@ class TextClassifier(Task):
             )
         y = np.asarray(y)
         if y.dtype.kind in "UOS":
-            y = self._numbered(y)
+            y = np.array(numbers_of_names(y.flat, self.label_names)).reshape(y.shape)
         wants = _labels_of(getattr(self, "loss", None))
         if wants == "numbers":
             return self._as_numbers(y)
@@ -185,12 +186,7 @@ class TextClassifier(Task):
         return self.label_names
 
     def hugging_face_config(self) -> dict[str, Any]:
-        names = self.label_names or [f"LABEL_{i}" for i in range(self.num_classes)]
-        return {
-            "id2label": {str(i): name for i, name in enumerate(names)},
-            "label2id": {name: i for i, name in enumerate(names)},
-            "num_labels": self.num_classes,
-        }
+        return names_in_config(self.label_names, self.num_classes)
 
     def get_config(self):
         config = super().get_config()
@@ -208,26 +204,11 @@ class TextClassifier(Task):
             names = sorted({*names, *(y for y in of_validation.flat if isinstance(y, str))})
         if len(names) != self.num_classes:
             raise InputError(
-                f"There are {len(names)} different labels ({_shown(names)}), but the model has "
+                f"There are {len(names)} different labels ({shown(names)}), but the model has "
                 f"num_classes={self.num_classes}. Make it with num_classes={len(names)}, or "
                 f"pass the `label_names` of all classes."
             )
         self.label_names = names
-
-    def _numbered(self, labels: np.ndarray) -> np.ndarray:
-        if self.label_names is None:
-            raise InputError(
-                f"Labels are names ({_shown(sorted(set(map(str, labels.flat))))}), but the model "
-                f"does not know which class each is. Pass `label_names`, in the order of the "
-                f"classes, when you make it, or train it with `fit` on names."
-            )
-        numbers = {name: i for i, name in enumerate(self.label_names)}
-        unknown = sorted({str(label) for label in labels.flat} - set(numbers))
-        if unknown:
-            raise InputError(
-                f"Labels {_shown(unknown)} are not among the model's: {_shown(self.label_names)}."
-            )
-        return np.array([numbers[str(label)] for label in labels.flat]).reshape(labels.shape)
 
     def _as_numbers(self, y: np.ndarray) -> np.ndarray:
         """Returns class numbers from class numbers or one-hot vectors."""
@@ -348,20 +329,3 @@ def _class_numbers(y: np.ndarray) -> np.ndarray:
             "each row. For soft labels compile with keras.losses.CategoricalCrossentropy."
         )
     return y.argmax(axis=1)
-
-
-def _checked_names(names, num_classes: int):
-    if names is None:
-        return None
-    names = [str(name) for name in names]
-    if len(names) != num_classes or len(set(names)) != num_classes:
-        raise ConfigError(
-            f"`label_names` must be {num_classes} different names, one for each class. "
-            f"Received: {_shown(names)}."
-        )
-    return names
-
-
-def _shown(names) -> str:
-    shown = ", ".join(map(repr, names[:10]))
-    return f"{shown}, ... ({len(names)} in all)" if len(names) > 10 else shown

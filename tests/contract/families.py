@@ -138,13 +138,14 @@ def task_inputs(task_cls: type) -> dict[str, np.ndarray]:
     return inputs
 
 
-def task_labels(task_cls: type) -> np.ndarray:
-    """Returns labels for `task_inputs`."""
+def task_labels(task_cls: type, tokens: int = 8) -> np.ndarray:
+    """Returns labels for `task_inputs`, or for rows of another number of tokens."""
     labels = {
         "MaskedLM": np.array([[5, 6], [7, 7]]),
         "TextClassifier": np.array([2, 0]),
         "TextEmbedder": np.zeros((2, SIZES["hidden_dim"]), "float32"),
         "Seq2SeqLM": np.full((2, 8), 6),
+        "TokenClassifier": np.arange(2 * tokens).reshape(2, tokens) % 3,
     }
     return labels[task_cls.kind]
 

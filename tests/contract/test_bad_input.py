@@ -121,7 +121,7 @@ def test_rows_longer_than_the_positions_are_refused(task_cls, bare_task, way):
         assert np.isfinite(keras.ops.convert_to_numpy(bare_task(inputs))).all()
         return
     with pytest.raises(InputError, match=r"is 17 tokens long, but .* has 16 positions"):
-        TASK_WAYS[way](bare_task, inputs, task_labels(task_cls))
+        TASK_WAYS[way](bare_task, inputs, task_labels(task_cls, tokens=17))
 
 
 @pytest.mark.parametrize("way", BACKBONE_WAYS)

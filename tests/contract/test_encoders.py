@@ -150,6 +150,7 @@ def test_layers_of_heads_have_the_names_of_kerashub(task):
         "MaskedLM": "mlm_head",
         "TextEmbedder": "pooling normalization",
         "Seq2SeqLM": "token_embedding",
+        "TokenClassifier": "classifier_dropout logits",
     }
     expected = HEAD_LAYER_NAMES.get(type(task).__name__) or others[task.kind]
     names = {layer.name for layer in task.layers}

@@ -29,6 +29,7 @@ TASK_BASES = {
     "TextClassifier": models.TextClassifier,
     "TextEmbedder": models.TextEmbedder,
     "Seq2SeqLM": models.Seq2SeqLM,
+    "TokenClassifier": models.TokenClassifier,
 }
 
 

@@ -28,7 +28,11 @@ def masked_texts(masked_lm):
 
 
 def labels_for(task_cls):
-    labels = {"TextClassifier": LABELS, "TextEmbedder": [[0.5] * 8] * 3}
+    labels = {
+        "TextClassifier": LABELS,
+        "TextEmbedder": [[0.5] * 8] * 3,
+        "TokenClassifier": [[(4, 9, "COLOR"), (10, 15, "COLOR")], [], [(4, 8, "COLOR")]],
+    }
     return labels.get(task_cls.kind)
 
 

@@ -25,6 +25,7 @@ _VERBS = {
     "Seq2SeqLM": "summarise",
     "TextClassifier": "classify",
     "TextEmbedder": "embed",
+    "TokenClassifier": "tag",
 }
 
 

@@ -57,6 +57,7 @@ CLASSES = {
     "backbone": transformers.AutoModel,
     "masked_lm": transformers.AutoModelForMaskedLM,
     "text_classifier": transformers.AutoModelForSequenceClassification,
+    "token_classifier": transformers.AutoModelForTokenClassification,
 }
 
 

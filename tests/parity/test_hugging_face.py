@@ -75,6 +75,16 @@ def test_classifier_gives_upstream_logits_and_label_names(tmp_path, name):
     assert ours.label_names == ["bad", "good", "so so"]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_token_classifier_gives_upstream_logits_and_label_names(tmp_path, name):
+    labels = {0: "O", 1: "B-PER", 2: "I-PER"}
+    theirs = random_model(name, "token_classifier", id2label=labels)
+    inputs = random_inputs(name)
+    ours = models.TokenClassifier.from_preset(saved(tmp_path, theirs), preprocessor=None)
+    assert_close(ours(inputs), upstream_outputs(theirs, inputs).logits, inputs)
+    assert ours.label_names == ["O", "B-PER", "I-PER"]
+
+
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("name", NAMES)
 def test_our_export_gives_upstream_the_same_numbers(tmp_path, name, kind):
@@ -82,6 +92,7 @@ def test_our_export_gives_upstream_the_same_numbers(tmp_path, name, kind):
         "backbone": models.Backbone,
         "masked_lm": models.MaskedLM,
         "text_classifier": models.TextClassifier,
+        "token_classifier": models.TokenClassifier,
     }[kind]
     first = random_model(name, kind)
     inputs = random_inputs(name)

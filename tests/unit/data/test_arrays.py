@@ -137,6 +137,14 @@ def test_rows_of_string_labels_give_all_their_strings():
     assert read_labels([["B", "O"], ["O"]], is_text=True).strings() == ["B", "O", "O"]
 
 
+def test_spans_stay_lists_and_give_their_names():
+    spans = [[(0, 3, "LOC")], [(1, 2, "PER")]]
+    assert read_labels(spans, is_text=True).all().tolist() == spans
+    assert read_labels([*spans, []], is_text=True).strings() == ["LOC", "PER"]
+    assert read_labels([[], []], is_text=True).strings() == []
+    assert read_labels([[(0, 3)], [(1, 2)]], is_text=True).all().shape == (2, 1, 2)
+
+
 @pytest.mark.parametrize(
     "y", [["pos", None], ["pos", 1], pd.Series(["pos", None]), pl.Series(["pos", None])]
 )

@@ -4,6 +4,7 @@ import pytest
 
 from clozework import models
 from clozework.errors import PresetNotFoundError
+from clozework.presets import family_named
 from clozework.tasks import describe_preset
 
 
@@ -42,7 +43,7 @@ def test_a_backbone_alone_has_no_task_and_no_tokenizer(masked_lm, tmp_path):
     masked_lm.backbone.save_to_preset(tmp_path / "preset")
     description = describe_preset(tmp_path / "preset")
     assert (description.task, description.tokenizer) == (None, None)
-    assert description.tasks == ("BertMaskedLM", "BertTextClassifier", "BertTextEmbedder")
+    assert description.tasks == tuple(cls.__name__ for cls in family_named("bert").tasks)
 
 
 def test_weights_are_not_read(masked_lm, tmp_path):

@@ -1,0 +1,349 @@
+"""The abstract token classifier: a label for each word, and the entities that they make up."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from clozework.data.arrays import Arrays
+from clozework.errors import InputError
+from clozework.layers import activation_function, activation_name
+from clozework.tasks.entities import AGGREGATIONS, entities_in
+from clozework.tasks.label_names import (
+    checked_names,
+    class_names,
+    names_in_config,
+    numbers_of_names,
+    shown,
+)
+from clozework.tasks.numbers import known_range
+from clozework.tasks.tags import (
+    OUTSIDE,
+    TagScheme,
+    WordTag,
+    join_words,
+    span_tags,
+    word_starts,
+    word_tags,
+)
+from clozework.tasks.task import Task, without_needless_padding
+from clozework.tasks.text_inputs import text_examples
+from clozework.tasks.windows import joined_windows, windows_over
+
+__all__ = ["TokenClassifier"]
+
+# What datasets for `transformers` put where a token has no label.
+_IGNORED = -100
+
+
+class TokenClassifier(Task):
+    """Base class of models that give each word of a text a label: names, places, parts of speech.
+
+    `fit` and `evaluate` take lists of words with one tag for each, as in `[["to", "Rome"]]` and
+    `[["O", "B-LOC"]]`, or texts with spans of characters, `["to Rome"]` and `[[(3, 7, "LOC")]]`.
+    The first token of a word is trained on, the others and padding are not. Tags are names or class
+    numbers; names are stored with the model. `num_classes` counts them: `"O"` and, for each label
+    of a span, `"B-..."` and `"I-..."`, or the label alone.
+
+    Args:
+        backbone: The family's backbone.
+        num_classes: Number of tags.
+        preprocessor: What turns strings into inputs; None to hand in inputs.
+        activation: Of the outputs; None for logits.
+        dropout: Share of the activations dropped in training before the last layer.
+        label_names: Name of each tag, in the order of their numbers.
+
+    Outputs: `(batch, tokens, num_classes)`.
+    """
+
+    kind = "TokenClassifier"
+    hub_task = "token-classification"
+
+    def __init__(
+        self,
+        backbone,
+        num_classes,
+        preprocessor=None,
+        activation=None,
+        dropout=0.1,
+        *,
+        label_names=None,
+        **kwargs,
+    ):
+        # As it is recorded: a plain integer.
+        self.num_classes = num_classes = self.arguments["num_classes"]
+        self.label_names = checked_names(label_names, num_classes)
+        self.activation = activation_function(activation)
+        self.is_logits = activation_name(activation) == "linear"
+        dtype = backbone.dtype_policy
+        self.output_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="classifier_dropout")
+        self.output_dense = keras.layers.Dense(
+            num_classes,
+            activation=self.activation,
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            dtype=dtype,
+            name="logits",
+        )
+        tokens = backbone.token_vectors(backbone(backbone.input))
+        outputs = self.output_dense(self.output_dropout(tokens))
+        super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=outputs, **kwargs)
+
+    def compile(self, optimizer="auto", loss="auto", *, weighted_metrics="auto", **kwargs):
+        """Sets what `fit` minimises.
+
+        Args:
+            optimizer: `"auto"` is Adam(5e-5).
+            loss: `"auto"` is cross-entropy, the mean over labelled words.
+            weighted_metrics: `"auto"` is accuracy on labelled words.
+        """
+        if optimizer == "auto":
+            optimizer = keras.optimizers.Adam(5e-5)
+        if loss == "auto":
+            loss = keras.losses.SparseCategoricalCrossentropy(
+                from_logits=self.is_logits, reduction="mean_with_sample_weight"
+            )
+        if weighted_metrics == "auto":
+            weighted_metrics = [keras.metrics.SparseCategoricalAccuracy()]
+        super().compile(optimizer=optimizer, loss=loss, weighted_metrics=weighted_metrics, **kwargs)
+
+    def tag(
+        self,
+        texts,
+        threshold: float | None = None,
+        *,
+        aggregation: str = "first",
+        overlap: int | None = None,
+        batch_size: int = 32,
+    ) -> list:
+        """Finds the entities of texts.
+
+        Args:
+            texts: A string, or a list of strings; also a list of lists of words, each of which is
+                taken for the words joined by spaces.
+            threshold: Lowest score of an entity; None for all of them.
+            aggregation: What is one entity. `"first"`: a run of words that belong together, each
+                with the label of its first token. `"simple"`: a run of tokens. `"words"`: a word.
+            overlap: Tokens that the windows over a text longer than a row share; None for a quarter
+                of the row. A token counts in the window where it is farther from the edge.
+            batch_size: Number of windows computed at once.
+
+        Returns:
+            A list of `Entity` for a string, a list of such lists for a list. A word tagged `"O"` is
+            no entity.
+
+        Raises:
+            InputError: If anything is no string, or there is no such `aggregation`.
+
+        Example:
+        >>> tagger = TokenClassifier.from_preset(
+        ...     "deberta_v3_tiny_en_demo", load_weights=False, num_classes=1, label_names=["WORD"]
+        ... )
+        >>> [(e.label, e.start, e.end) for e in tagger.tag("the sea", aggregation="words")]
+        [('WORD', 0, 3), ('WORD', 4, 7)]
+        """
+        if self.preprocessor is None:
+            raise InputError("`tag` needs a preprocessor; this model was made with None.")
+        if aggregation not in AGGREGATIONS:
+            raise InputError(
+                f"`aggregation` must be one of {shown(AGGREGATIONS)}. Received: {aggregation!r}."
+            )
+        texts, words = join_words(texts)
+        examples, is_batched = text_examples(texts)
+        encodings = self._encoded(examples)
+        probabilities = self._probabilities(encodings, overlap, batch_size)
+        names = class_names(self.label_names, self.num_classes)
+        tagged = []
+        for i, (text, encoding) in enumerate(zip(examples, encodings, strict=True)):
+            starts = word_starts(text, encoding.offsets)
+            if words is not None:
+                firsts = {token for token, _ in word_tags(encoding.offsets, words[i])}
+                starts = [token in firsts for token in range(len(starts))]
+            entities = entities_in(
+                text,
+                encoding.offsets,
+                probabilities[i],
+                names=names,
+                starts=starts,
+                aggregation=aggregation,
+            )
+            tagged.append([e for e in entities if threshold is None or e.score >= threshold])
+        return tagged if is_batched else tagged[0]
+
+    def predict(self, x, batch_size=None, **kwargs):
+        """Returns the outputs `(texts, tokens, num_classes)`, of rows of `sequence_length` tokens.
+
+        Arguments as in `keras.Model.predict`.
+        """
+        return super().predict(x, batch_size=batch_size, **kwargs)
+
+    def prepare_examples(self, x, y=None):
+        return (x, y) if self.preprocessor is None else join_words(x, y)
+
+    def learn_labels(self, training, validation=None) -> None:
+        if self.label_names is None:
+            self._learn_names(training, validation)
+        # All of them now, rather than batch by batch when some have been trained on.
+        for dataset in (training, validation):
+            labels = None if dataset is None else dataset.known_labels()
+            if labels is not None and self.preprocessor is not None:
+                labels = [label.tag for row in labels for label in row if _is_word(label)]
+            if labels is not None:
+                self._numbered(labels)
+
+    def labels(self):
+        return self.label_names
+
+    def usage(self):
+        return 'print(model.tag("A text."))'
+
+    def hugging_face_config(self) -> dict[str, Any]:
+        return names_in_config(self.label_names, self.num_classes)
+
+    def get_config(self):
+        config = super().get_config()
+        config["activation"] = activation_name(self.arguments["activation"])
+        if self.label_names is not None:
+            config["label_names"] = list(self.label_names)
+        return config
+
+    def _training_batch(self, x, y, sample_weight):
+        if y is None:
+            raise InputError(
+                "Training a token classifier needs labels: pass `y`, for each text a list of spans "
+                "or, for a list of words, of tags; for arrays class numbers `(batch, tokens)`."
+            )
+        if self.preprocessor is None:
+            self.check_inputs(x)
+            labels = self._numbered(y)
+            weights = _token_weights(x, labels) * (labels != _IGNORED)
+            labels = np.where(labels == _IGNORED, 0, labels)
+        else:
+            x, labels, weights = self._labelled_rows(x, y)
+            self.check_inputs(x)
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight, "float32")
+            is_per_text = sample_weight.ndim == 1
+            weights = weights * (sample_weight[:, None] if is_per_text else sample_weight)
+        return x, labels, weights
+
+    def _prediction_batch(self, x, y, sample_weight):
+        if self.preprocessor is None:
+            return super()._prediction_batch(x, y, sample_weight)
+        # Of one width, as the outputs of all batches become one array.
+        arrays = self.preprocessor.pack([(encoding.ids,) for encoding in self._encoded(x)])
+        self.check_inputs(arrays)
+        return (arrays,)
+
+    def _encoded(self, examples: Sequence[Any]) -> list:
+        pairs = [i for i, example in enumerate(examples) if not isinstance(example, str)]
+        if pairs:
+            raise InputError(
+                f"Text {pairs[0]} is {examples[pairs[0]]!r:.80}, several texts; a token classifier "
+                f"takes one. Pass a list of strings."
+            )
+        return self.preprocessor.tokenizer.encode(list(examples))
+
+    def _probabilities(self, encodings, overlap: int | None, batch_size: int) -> list[np.ndarray]:
+        """Returns the probabilities of the tags of each token of each text."""
+        lengths = [len(encoding.ids) for encoding in encodings]
+        room = self.preprocessor.sequence_length - 2
+        windows = windows_over(lengths, room, room // 4 if overlap is None else overlap)
+        if not windows:
+            return [np.zeros((length, self.num_classes)) for length in lengths]
+        parts = [(encodings[w.text].ids[w.start : w.stop],) for w in windows]
+        outputs = self.outputs_of_rows(self.preprocessor.pack(parts), batch_size)
+        # After the start token.
+        outputs = [
+            values[1 : 1 + w.stop - w.start] for w, values in zip(windows, outputs, strict=True)
+        ]
+        joined = joined_windows(windows, outputs, lengths)
+        return [_softmax(values) if self.is_logits else values for values in joined]
+
+    def _labelled_rows(self, texts, y) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+        """Returns inputs, the number of each token's tag, and 1 for tokens that have one."""
+        encodings = self._encoded(texts)
+        arrays = self.preprocessor.pack([(encoding.ids,) for encoding in encodings])
+        shape = arrays["token_ids"].shape
+        labels, weights = np.zeros(shape, "int32"), np.zeros(shape, "float32")
+        for i, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
+            for token, number in self._numbered_tags(text, encoding.offsets, y[i]):
+                # After the start token, and before the end token.
+                if token < shape[1] - 2 and number != _IGNORED:
+                    labels[i, token + 1], weights[i, token + 1] = number, 1.0
+        arrays = without_needless_padding(arrays)
+        width = arrays["token_ids"].shape[1]
+        return arrays, labels[:, :width], weights[:, :width]
+
+    def _numbered_tags(self, text: str, offsets, row) -> list[tuple[int, int]]:
+        """Returns the tokens of a text that have a tag, each with the tag's number."""
+        row = list(row) if isinstance(row, list | tuple | np.ndarray) else [row]
+        if row and all(map(_is_word, row)):
+            tags = list(word_tags(offsets, row))
+        else:
+            tags = list(span_tags(text, offsets, row, TagScheme(self.label_names or ())))
+        numbers = self._numbered([tag for _, tag in tags])
+        return list(zip((token for token, _ in tags), numbers.tolist(), strict=True))
+
+    def _numbered(self, labels) -> np.ndarray:
+        """Returns class numbers for tags; those of names, where any is a name."""
+        if isinstance(labels, list) and any(isinstance(label, str) for label in labels):
+            return np.array(numbers_of_names(labels, self.label_names))
+        labels = np.asarray(labels)
+        lowest, highest = known_range("Labels", labels[labels != _IGNORED]) or (0, 0)
+        if lowest < 0 or highest >= self.num_classes:
+            raise InputError(
+                f"Labels go from {lowest} to {highest}, but num_classes={self.num_classes}: class "
+                f"numbers are 0 to {self.num_classes - 1}, and {_IGNORED} for no label."
+            )
+        return labels
+
+    def _learn_names(self, training, validation) -> None:
+        names = training.distinct_labels()
+        if names is None:
+            return
+        known = training.known_labels()
+        more = None if validation is None else validation.known_labels()
+        if more is not None:
+            names = sorted({*names, *(Arrays(more).strings() or ())})
+        # A stream gives texts, not words, and so spans.
+        is_spans = known is None or not any(_is_word(label) for row in known for label in row)
+        possible = [_with_prefixes(names), [OUTSIDE, *names]] if is_spans else [_sorted(names)]
+        self.label_names = next((n for n in possible if len(n) == self.num_classes), None)
+        if self.label_names is None:
+            counts = " or ".join(f"num_classes={len(n)} ({shown(n)})" for n in possible)
+            raise InputError(
+                f"There are {len(names)} different labels ({shown(names)}), but the model has "
+                f"num_classes={self.num_classes}. Make it with {counts}, or pass the `label_names` "
+                f"of all classes."
+            )
+
+
+def _is_word(label) -> bool:
+    return isinstance(label, WordTag)
+
+
+def _token_weights(x: Mapping[str, Any], labels: np.ndarray) -> np.ndarray:
+    """Returns 1 for each token of arrays that is no padding, as far as the model knows."""
+    shape = np.shape(x["token_ids"])
+    if labels.shape != shape:
+        raise InputError(
+            f"Labels have the shape {labels.shape}, but 'token_ids' {shape}. Give one class number "
+            f"for each token, and {_IGNORED} where it has none."
+        )
+    if "padding_mask" not in x:
+        return np.ones(shape, "float32")
+    return (np.asarray(x["padding_mask"]) > 0).astype("float32")
+
+
+def _sorted(names: Sequence[str]) -> list[str]:
+    return sorted(names, key=lambda name: (name != OUTSIDE, name))
+
+
+def _with_prefixes(labels: Sequence[str]) -> list[str]:
+    return [OUTSIDE, *(f"{prefix}-{label}" for prefix in "BI" for label in labels)]
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)

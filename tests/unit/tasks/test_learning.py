@@ -1,0 +1,62 @@
+"""Each task learns fifty examples by heart, on strings, and says them back."""
+
+import keras
+import numpy as np
+import pytest
+
+from clozework import models
+from tests.unit.tasks.tiny_models import VOCABULARY, tiny_backbone, tiny_tokenizer
+
+NUM_EXAMPLES = 50
+LETTERS = VOCABULARY[5:8]
+
+
+@pytest.fixture(scope="module")
+def sentences():
+    """Lists of words, all different."""
+    random = np.random.default_rng(0)
+    found: dict[tuple[str, ...], None] = {}
+    while len(found) < NUM_EXAMPLES:
+        words = random.choice([*LETTERS, "heaven", "earth"], random.integers(4, 9)).tolist()
+        found[tuple(words)] = None
+    return [list(words) for words in found]
+
+
+def learner(task_cls, *arguments, **options):
+    """Returns a task that learns fast."""
+    keras.utils.set_random_seed(1)
+    preprocessor = task_cls.preprocessor_cls(tiny_tokenizer(), sequence_length=16)
+    backbone = tiny_backbone(num_layers=2, hidden_dim=32, intermediate_dim=64)
+    task = task_cls(backbone, *arguments, preprocessor=preprocessor, dropout=0.0, **options)
+    task.compile(keras.optimizers.Adam(5e-3))
+    return task
+
+
+def learn(task, x, y, epochs=150):
+    """Trains until the examples are known by heart; the last loss must be next to nothing."""
+    history = task.fit(x, y, batch_size=25, epochs=epochs, verbose=0).history
+    assert history["loss"][-1] < 0.02
+
+
+def test_a_token_classifier_learns_places_and_what_stands_before_them(sentences):
+    # A letter before a place belongs to it.
+    tags = [
+        [
+            "I-PLACE"
+            if word not in LETTERS and i and words[i - 1] in LETTERS
+            else "B-PLACE"
+            if word not in LETTERS or (i + 1 < len(words) and words[i + 1] not in LETTERS)
+            else "O"
+            for i, word in enumerate(words)
+        ]
+        for words in sentences
+    ]
+    tagger = learner(models.BertTokenClassifier, 3)
+    learn(tagger, sentences, tags)
+    for words, expected, entities in zip(sentences, tags, tagger.tag(sentences), strict=True):
+        text = " ".join(words)
+        starts = [e.start for e in entities]
+        assert [text[:start].count(" ") for start in starts] == [
+            i for i, tag in enumerate(expected) if tag == "B-PLACE"
+        ]
+        assert sum(e.text.count(" ") + 1 for e in entities) == len(expected) - expected.count("O")
