@@ -1,5 +1,7 @@
 """What the encoders share of their form in Hugging Face `transformers`, as values."""
 
+import dataclasses
+
 from clozework.layers import activation_name
 from clozework.presets import Converted, Layer
 
@@ -7,10 +9,13 @@ __all__ = [
     "ACTIVATION",
     "CLASS_NAMES",
     "ENCODER_CONFIG",
+    "GELU_NEW",
+    "GELU_NEW_MASKED_LM_CONFIG",
     "MASKED_LM_CONFIG",
     "SEGMENT_EMBEDDING_ROWS",
     "WORD_PIECE_OPTIONS",
     "masked_lm_rows",
+    "sentence_piece_options",
 ]
 
 _ACTIVATIONS = {"gelu_tanh": "gelu_pytorch_tanh"}
@@ -52,6 +57,13 @@ MASKED_LM_CONFIG = {
     "head_layer_norm_epsilon": Converted("layer_norm_eps", write=lambda epsilon: None),
 }
 
+# Where an absent activation is the approximation of GELU.
+GELU_NEW = dataclasses.replace(ACTIVATION, default="gelu_new")
+GELU_NEW_MASKED_LM_CONFIG = {
+    **MASKED_LM_CONFIG,
+    "head_activation": dataclasses.replace(MASKED_LM_CONFIG["head_activation"], default="gelu_new"),
+}
+
 # The embeddings of a `PooledOutputBackbone`.
 SEGMENT_EMBEDDING_ROWS = (
     Layer("token_embedding", "embeddings.word_embeddings"),
@@ -84,3 +96,16 @@ def masked_lm_rows(
         Layer("mlm_head/intermediate_layer_norm", norm),
         Layer("mlm_head", bias),
     )
+
+
+def sentence_piece_options(*, lowercase: bool, keep_accents: bool) -> dict[str, Converted]:
+    """Returns the options of ALBERT's tokenizer; the arguments are what absent ones mean."""
+    return {
+        "lowercase": Converted("do_lower_case", default=lowercase),
+        "strip_accents": Converted(
+            "keep_accents",
+            read=lambda keep: not keep,
+            write=lambda strip: not strip,
+            default=keep_accents,
+        ),
+    }

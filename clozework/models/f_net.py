@@ -6,19 +6,19 @@ embeddings; a SentencePiece vocabulary; no padding mask, so that its numbers bel
 the row, padding included.
 """
 
-import dataclasses
-
 import keras
 
 from clozework.layers import FNetEncoder, activation_name
+from clozework.models.albert import AlbertTokenizer
 from clozework.models.built_in_presets import built_in_presets
 from clozework.models.encoder_tables import (
-    ACTIVATION,
     CLASS_NAMES,
     ENCODER_CONFIG,
-    MASKED_LM_CONFIG,
+    GELU_NEW,
+    GELU_NEW_MASKED_LM_CONFIG,
     SEGMENT_EMBEDDING_ROWS,
     masked_lm_rows,
+    sentence_piece_options,
 )
 from clozework.presets import (
     Converted,
@@ -138,16 +138,10 @@ class FNetTokenizer(SentencePieceTokenizer):
 
     Args:
         proto: A SentencePiece model: its path, its bytes, or these in base64.
+        **kwargs: As in `AlbertTokenizer`.
     """
 
-    special_tokens_by_role = {
-        "cls": "[CLS]",
-        "sep": "[SEP]",
-        "pad": "<pad>",
-        "mask": "[MASK]",
-        "start": "[CLS]",
-        "end": "[SEP]",
-    }
+    special_tokens_by_role = AlbertTokenizer.special_tokens_by_role
     num_separators = 1
 
     def __init__(self, proto=None, **kwargs):
@@ -182,9 +176,6 @@ class FNetTextClassifier(PooledOutputClassifier):
     preprocessor_cls = FNetTextClassifierPreprocessor
 
 
-# An absent activation means another one than in the other encoders.
-_ACTIVATION = {"default": "gelu_new"}
-
 FAMILY = Family(
     name="f_net",
     title="FNet",
@@ -202,7 +193,7 @@ FAMILY = Family(
         prefix="fnet.",
         config={
             **{ours: row for ours, row in ENCODER_CONFIG.items() if ours != "num_heads"},
-            "activation": dataclasses.replace(ACTIVATION, **_ACTIVATION),
+            "activation": GELU_NEW,
             "num_segments": "type_vocab_size",
             "layer_norm_epsilon": Converted("layer_norm_eps", default=1e-12),
         },
@@ -228,12 +219,7 @@ FAMILY = Family(
                     norm="cls.predictions.transform.LayerNorm",
                     bias="cls.predictions",
                 ),
-                config={
-                    **MASKED_LM_CONFIG,
-                    "head_activation": dataclasses.replace(
-                        MASKED_LM_CONFIG["head_activation"], **_ACTIVATION
-                    ),
-                },
+                config=GELU_NEW_MASKED_LM_CONFIG,
             ),
             "TextClassifier": HuggingFaceHead(
                 architecture="FNetForSequenceClassification",
@@ -243,6 +229,8 @@ FAMILY = Family(
         },
         tokenizer_class="FNetTokenizer",
         tokenizer_files={"spiece.model": "proto"},
+        tokenizer_options=sentence_piece_options(lowercase=False, keep_accents=True),
+        tokenizer_implied={"uses_albert_rules": True},
     ),
 )
 

@@ -61,6 +61,7 @@ class HuggingFaceFormat:
         tokenizer_class: In `tokenizer_config.json`.
         tokenizer_files: Their names of vocabulary files -> argument of our tokenizer.
         tokenizer_options: Argument of our tokenizer -> name in `tokenizer_config.json`.
+        tokenizer_implied: Arguments of our tokenizer of which theirs has only one value.
     """
 
     model_type: str
@@ -77,6 +78,7 @@ class HuggingFaceFormat:
     skips: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     tokenizer_options: Mapping[str, str | Converted] = field(default_factory=dict)
+    tokenizer_implied: Mapping[str, Any] = field(default_factory=dict)
 
 
 def encoder_block_rows(ours: str, theirs: str, **names: str) -> tuple[Layer, ...]:

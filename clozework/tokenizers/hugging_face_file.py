@@ -31,6 +31,12 @@ _SPACE_STEPS = frozenset(
         ("Replace", " ", "\u2581"),
     }
 )
+# Steps before SentencePiece's own: the rule of `TextRules` that they are.
+_RULE_STEPS: dict[str, set[tuple[str, str | None, str | None]]] = {
+    "lowercase": {("Lowercase", None, None)},
+    "strip_accents": {("NFKD", None, None), ("StripAccents", None, None)},
+    "uses_albert_rules": {("Replace", "``", '"'), ("Replace", "''", '"')},
+}
 _BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
 
 
@@ -75,13 +81,18 @@ def read_byte_pair_file(path) -> dict[str, Any]:
     }
 
 
-def read_unigram_file(path, *, first_tokens: tuple[str, ...], last_token: str | None) -> PieceModel:
-    """Returns the SentencePiece model from which a `tokenizer.json` was made.
+def read_unigram_file(
+    path, *, first_tokens: tuple[str, ...], last_token: str | None
+) -> tuple[PieceModel, dict[str, bool]]:
+    """Returns the SentencePiece model from which a `tokenizer.json` was made, and the text's rules.
 
     Args:
         path: The file.
         first_tokens: Tokens that stand there in place of the model's <unk>, <s> and </s>.
         last_token: The token that stands there behind the model's pieces.
+
+    Returns:
+        The model, and those arguments of `TextRules` that are set.
     """
     content = _read(path, "Unigram")
     model = content["model"]
@@ -97,7 +108,9 @@ def read_unigram_file(path, *, first_tokens: tuple[str, ...], last_token: str | 
     pieces = [piece for piece, _ in entries]
     kinds = _piece_types(pieces, content.get("added_tokens") or (), unk_id)
     names = {token: i for i, token in enumerate(pieces)}
-    return PieceModel(
+    steps = {_signature(step) for step in _steps(content.get("normalizer"), "normalizers")}
+    rules = {rule: of_rule for rule, of_rule in _RULE_STEPS.items() if of_rule <= steps}
+    model = PieceModel(
         pieces=pieces,
         scores=[score for _, score in entries],
         types=kinds,
@@ -106,20 +119,19 @@ def read_unigram_file(path, *, first_tokens: tuple[str, ...], last_token: str | 
         bos_piece=_first_of(("<s>", "[CLS]", "<bos>"), names),
         eos_piece=_first_of(("</s>", "[SEP]", "<eos>"), names),
         pad_piece=_first_of(("<pad>", "[PAD]"), names),
-        **_unigram_spaces(path, content),
+        **_unigram_spaces(path, content, _SPACE_STEPS.union(*rules.values())),
     )
+    return model, dict.fromkeys(rules, True)
 
 
-def _unigram_spaces(path, content: Mapping[str, Any]) -> dict[str, Any]:
+def _unigram_spaces(path, content: Mapping[str, Any], known_steps: frozenset) -> dict[str, Any]:
     """Returns what normaliser and pre-tokenizer say about characters and spaces."""
     steps = list(_steps(content.get("normalizer"), "normalizers"))
     kinds = [_signature(step) for step in steps]
     charsmaps = [step["precompiled_charsmap"] for step in steps if step["type"] == "Precompiled"]
     forms = {"NFC", "NFKC", "Nmt"}
     strange = [
-        kind
-        for kind in kinds
-        if kind not in _SPACE_STEPS and kind[0] not in {*forms, "Precompiled"}
+        kind for kind in kinds if kind not in known_steps and kind[0] not in {*forms, "Precompiled"}
     ]
     _check(path, "normalizer", tuple(strange), ((),))
     words = list(_steps(content.get("pre_tokenizer"), "pretokenizers"))

@@ -9,6 +9,7 @@ from tokenizers import models, normalizers, pre_tokenizers
 
 from clozework.errors import PresetError
 from clozework.tokenizers.piece_model import PieceType, read_piece_model
+from clozework.tokenizers.text_rules import TextRules
 from tests.unit.tokenizers.families import (
     BYTE_PAIRS,
     MERGES,
@@ -116,6 +117,16 @@ def test_a_unigram_model_is_restored(stored, tmp_path, default_charsmap):
     )
 
 
+def test_rules_for_the_text_are_read(stored):
+    rules = {"lowercase": True, "strip_accents": True, "uses_albert_rules": True}
+    steps = TextRules(**rules).steps
+    ours = SentencePiece.from_hugging_face_file(stored(unigram(normalizers.Sequence(steps))))
+    assert {name: ours.get_config()[name] for name in rules} == rules
+    steps = TextRules(**{**rules, "strip_accents": False}).steps
+    ours = SentencePiece.from_hugging_face_file(stored(unigram(normalizers.Sequence(steps))))
+    assert (ours.lowercase, ours.strip_accents, ours.uses_albert_rules) == (True, False, True)
+
+
 def test_fairseqs_numbers_are_taken_back(stored, default_charsmap):
     class Fairseq(SentencePiece):
         has_fairseq_ids = True
@@ -172,7 +183,7 @@ def test_pieces_for_bytes_are_recognised(stored):
         (BytePair, byte_pair, {"pre_tokenizer__use_regex": False}, "pre_tokenizer.use_regex False"),
         (BytePair, byte_pair, {"model__byte_fallback": True}, "has model.byte_fallback True"),
         (BytePair, byte_pair, {"model__ignore_merges": True}, "has model.ignore_merges True"),
-        (SentencePiece, unigram, {"normalizer": {"type": "Lowercase"}}, "normalizer .*Lowercase"),
+        (SentencePiece, unigram, {"normalizer": {"type": "NFKD"}}, "normalizer .*NFKD"),
         (SentencePiece, unigram, {"pre_tokenizer": {"type": "Digits"}}, "pre_tokenizer .*Digits"),
     ],
 )
