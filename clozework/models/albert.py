@@ -290,6 +290,7 @@ FAMILY = Family(
         tokenizer_class="AlbertTokenizer",
         tokenizer_files={"spiece.model": "proto"},
         tokenizer_options=sentence_piece_options(lowercase=True, keep_accents=False),
+        has_tokenizer_json=True,
         tokenizer_implied={"uses_albert_rules": True},
     ),
 )

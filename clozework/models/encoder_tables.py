@@ -108,4 +108,8 @@ def sentence_piece_options(*, lowercase: bool, keep_accents: bool) -> dict[str, 
             write=lambda strip: not strip,
             default=keep_accents,
         ),
+        # A name of ours: theirs have the rules in any case.
+        "uses_albert_rules": Converted(
+            "uses_albert_rules", write=lambda uses: None if uses else False, default=True
+        ),
     }

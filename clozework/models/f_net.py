@@ -230,7 +230,7 @@ FAMILY = Family(
         tokenizer_class="FNetTokenizer",
         tokenizer_files={"spiece.model": "proto"},
         tokenizer_options=sentence_piece_options(lowercase=False, keep_accents=True),
-        tokenizer_implied={"uses_albert_rules": True},
+        has_tokenizer_json=True,
     ),
 )
 

@@ -247,8 +247,7 @@ def tokenizer_source(
     """
     name = "tokenizer_config.json"
     config = files.read_json(name) if files.has(name) else {}
-    read = read_config_table(form.tokenizer_options, config, files.name, required=False)
-    options = {**form.tokenizer_implied, **read}
+    options = read_config_table(form.tokenizer_options, config, files.name, required=False)
     if all(files.has(name) for name in form.tokenizer_files):
         paths = {argument: files.path(name) for name, argument in form.tokenizer_files.items()}
         return paths, None, options

@@ -1,4 +1,4 @@
-"""Reading of Hugging Face's `tokenizer.json`: what in it are arguments of our tokenizers.
+"""Hugging Face's `tokenizer.json`: what in it are arguments of our tokenizers, and back.
 
 A file whose steps are not those that the tokenizer here takes is refused: reading it as if they
 were would give other ids than it does.
@@ -9,15 +9,18 @@ import functools
 import json
 import lzma
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+
 from clozework.errors import PresetError
 from clozework.tokenizers.assets import read_text
-from clozework.tokenizers.piece_model import PieceModel, PieceType
+from clozework.tokenizers.piece_model import ModelType, PieceModel, PieceType
 
-__all__ = ["read_byte_pair_file", "read_unigram_file", "read_word_piece_file"]
+__all__ = ["read_byte_pair_file", "read_unigram_file", "read_word_piece_file", "write_unigram_file"]
 
 _LONGEST_WORD = 100
 # Steps that SentencePiece takes by itself.
@@ -122,6 +125,55 @@ def read_unigram_file(
         **_unigram_spaces(path, content, _SPACE_STEPS.union(*rules.values())),
     )
     return model, dict.fromkeys(rules, True)
+
+
+def write_unigram_file(
+    path,
+    model: PieceModel,
+    *,
+    steps: Sequence[normalizers.Normalizer],
+    start: str,
+    end: str,
+    special_tokens: Sequence[str],
+) -> None:
+    """Writes a `tokenizer.json` that gives the ids of a SentencePiece model, as far as it can.
+
+    Args:
+        path: The file.
+        model: The model; its pieces are the vocabulary.
+        steps: What is done to a text before the model's own normalisation.
+        start: The token before a text, a piece of the model.
+        end: The one behind a text, and behind each of a pair.
+        special_tokens: Tokens to be recognised in texts.
+
+    Raises:
+        PresetError: If the `tokenizers` library has no such model.
+    """
+    spaces = (model.add_dummy_prefix, model.remove_extra_whitespaces, model.escape_whitespaces)
+    if model.model_type != ModelType.UNIGRAM or not all(spaces) or model.treat_whitespace_as_suffix:
+        kind = ModelType(model.model_type).name.lower()
+        raise PresetError(
+            f"A SentencePiece model of type {kind!r} (or with spaces treated otherwise than by "
+            f"default) has no equal there. Train it with model_type='unigram'."
+        )
+    vocabulary = list(zip(model.pieces, model.scores, strict=True))
+    unigram = models.Unigram(vocabulary, unk_id=model.unk_id, byte_fallback=model.byte_fallback)
+    tokenizer = tokenizers.Tokenizer(unigram)  # pyright: ignore[reportCallIssue]
+    charsmap = [normalizers.Precompiled(model.charsmap)] if model.charsmap else []
+    tokenizer.normalizer = normalizers.Sequence([*steps, *charsmap])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
+    )
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{start}:0 $A:0 {end}:0",
+        pair=f"{start}:0 $A:0 {end}:0 $B:1 {end}:1",
+        special_tokens=[(token, model.pieces.index(token)) for token in (start, end)],
+    )
+    tokenizer.add_special_tokens(
+        [tokenizers.AddedToken(t, normalized=False) for t in special_tokens]
+    )
+    tokenizer.save(str(path))
 
 
 def _unigram_spaces(path, content: Mapping[str, Any], known_steps: frozenset) -> dict[str, Any]:

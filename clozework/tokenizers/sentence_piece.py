@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from clozework.errors import ConfigError, InputError
 from clozework.tokenizers.assets import asset_path, read_bytes
-from clozework.tokenizers.hugging_face_file import read_unigram_file
+from clozework.tokenizers.hugging_face_file import read_unigram_file, write_unigram_file
 from clozework.tokenizers.piece_decoder import PieceDecoder
 from clozework.tokenizers.piece_model import PieceModel, read_piece_model, write_piece_model
 from clozework.tokenizers.piece_normalizer import PieceNormalizer
@@ -100,6 +100,23 @@ class SentencePieceTokenizer(Tokenizer):
         first_tokens = _FAIRSEQ_TOKENS if cls.has_fairseq_ids else ()
         model, rules = read_unigram_file(path, first_tokens=first_tokens, last_token="<mask>")
         return cls(**{"proto": write_piece_model(model), **rules, **arguments})
+
+    def to_hugging_face_file(self, path) -> None:
+        """Writes a `tokenizer.json` that gives our ids, with start and end around texts and pairs.
+
+        Raises:
+            PresetError: If the model splits texts in a way that the `tokenizers` library has not.
+        """
+        self._checked_vocabulary()
+        unk_token = self._vocabulary[self._unk_token_id]
+        write_unigram_file(
+            path,
+            self._rules.scored(self._model),
+            steps=self._rules.steps,
+            start=self.special_tokens_by_role["start"],
+            end=self.special_tokens_by_role["end"],
+            special_tokens=[*self.special_tokens, unk_token],
+        )
 
     def set_proto(self, proto) -> None:
         """Sets the model, in one of the constructor's forms. `None` removes it."""
