@@ -5,6 +5,7 @@ Every class of a family is public here, under KerasHub's old names as well.
 
 # Order of import is order of registration: a family comes after those it builds on.
 from clozework.models import (  # noqa: F401
+    albert,
     bart,
     bert,
     deberta_v3,

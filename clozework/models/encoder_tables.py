@@ -1,5 +1,7 @@
 """What the encoders share of their form in Hugging Face `transformers`, as values."""
 
+import dataclasses
+
 from clozework.layers import activation_name
 from clozework.presets import Computed, Converted, HuggingFaceHead, Layer
 
@@ -7,11 +9,14 @@ __all__ = [
     "ACTIVATION",
     "CLASS_NAMES",
     "ENCODER_CONFIG",
+    "GELU_NEW",
+    "GELU_NEW_MASKED_LM_CONFIG",
     "MASKED_LM_CONFIG",
     "SEGMENT_EMBEDDING_ROWS",
     "WORD_PIECE_OPTIONS",
     "classifier_head",
     "masked_lm_rows",
+    "sentence_piece_options",
     "token_heads",
 ]
 
@@ -52,6 +57,13 @@ MASKED_LM_CONFIG = {
         "hidden_act", read=activation_name, write=lambda name: None, default="gelu"
     ),
     "head_layer_norm_epsilon": Converted("layer_norm_eps", write=lambda epsilon: None),
+}
+
+# Where an absent activation is the approximation of GELU.
+GELU_NEW = dataclasses.replace(ACTIVATION, default="gelu_new")
+GELU_NEW_MASKED_LM_CONFIG = {
+    **MASKED_LM_CONFIG,
+    "head_activation": dataclasses.replace(MASKED_LM_CONFIG["head_activation"], default="gelu_new"),
 }
 
 # The embeddings of a `PooledOutputBackbone`.
@@ -113,5 +125,22 @@ def token_heads(stem: str, *, skips: tuple[str, ...] = ()) -> dict[str, HuggingF
             rows=(Layer("logits", "classifier"),),
             config={"num_classes": CLASS_NAMES},
             skips=skips,
+        ),
+    }
+
+
+def sentence_piece_options(*, lowercase: bool, keep_accents: bool) -> dict[str, Converted]:
+    """Returns the options of ALBERT's tokenizer; the arguments are what absent ones mean."""
+    return {
+        "lowercase": Converted("do_lower_case", default=lowercase),
+        "strip_accents": Converted(
+            "keep_accents",
+            read=lambda keep: not keep,
+            write=lambda strip: not strip,
+            default=keep_accents,
+        ),
+        # A name of ours: theirs have the rules in any case.
+        "uses_albert_rules": Converted(
+            "uses_albert_rules", write=lambda uses: None if uses else False, default=True
         ),
     }

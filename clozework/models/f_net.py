@@ -6,20 +6,19 @@ embeddings; a SentencePiece vocabulary; no padding mask, so that its numbers bel
 the row, padding included.
 """
 
-import dataclasses
-
 import keras
 
 from clozework.layers import FNetEncoder, activation_name
-from clozework.models.bert import BertTokenizer
+from clozework.models.albert import AlbertTokenizer
 from clozework.models.built_in_presets import built_in_presets
 from clozework.models.encoder_tables import (
-    ACTIVATION,
     ENCODER_CONFIG,
-    MASKED_LM_CONFIG,
+    GELU_NEW,
+    GELU_NEW_MASKED_LM_CONFIG,
     SEGMENT_EMBEDDING_ROWS,
     classifier_head,
     masked_lm_rows,
+    sentence_piece_options,
     token_heads,
 )
 from clozework.presets import (
@@ -142,9 +141,10 @@ class FNetTokenizer(SentencePieceTokenizer):
 
     Args:
         proto: A SentencePiece model: its path, its bytes, or these in base64.
+        **kwargs: As in `AlbertTokenizer`.
     """
 
-    special_tokens_by_role = {**BertTokenizer.special_tokens_by_role, "pad": "<pad>"}
+    special_tokens_by_role = AlbertTokenizer.special_tokens_by_role
     num_separators = 1
 
     def __init__(self, proto=None, **kwargs):
@@ -183,9 +183,6 @@ class FNetTokenClassifier(TokenClassifier):
     preprocessor_cls = FNetTextClassifierPreprocessor
 
 
-# An absent activation means another one than in the other encoders.
-_ACTIVATION = {"default": "gelu_new"}
-
 FAMILY = Family(
     name="f_net",
     title="FNet",
@@ -203,7 +200,7 @@ FAMILY = Family(
         prefix="fnet.",
         config={
             **{ours: row for ours, row in ENCODER_CONFIG.items() if ours != "num_heads"},
-            "activation": dataclasses.replace(ACTIVATION, **_ACTIVATION),
+            "activation": GELU_NEW,
             "num_segments": "type_vocab_size",
             "layer_norm_epsilon": Converted("layer_norm_eps", default=1e-12),
         },
@@ -229,18 +226,15 @@ FAMILY = Family(
                     norm="cls.predictions.transform.LayerNorm",
                     bias="cls.predictions",
                 ),
-                config={
-                    **MASKED_LM_CONFIG,
-                    "head_activation": dataclasses.replace(
-                        MASKED_LM_CONFIG["head_activation"], **_ACTIVATION
-                    ),
-                },
+                config=GELU_NEW_MASKED_LM_CONFIG,
             ),
             "TextClassifier": classifier_head("FNetForSequenceClassification"),
             **token_heads("FNet"),
         },
         tokenizer_class="FNetTokenizer",
         tokenizer_files={"spiece.model": "proto"},
+        tokenizer_options=sentence_piece_options(lowercase=False, keep_accents=True),
+        has_tokenizer_json=True,
     ),
 )
 

@@ -61,6 +61,9 @@ class HuggingFaceFormat:
         tokenizer_class: In `tokenizer_config.json`.
         tokenizer_files: Their names of vocabulary files -> argument of our tokenizer.
         tokenizer_options: Argument of our tokenizer -> name in `tokenizer_config.json`.
+        has_tokenizer_json: Whether an export needs a `tokenizer.json` beside the vocabulary.
+        tokenizer_implied: Arguments of our tokenizer of which `tokenizer_class` has only one value;
+            with other values an export names the class that takes all from `tokenizer.json`.
     """
 
     model_type: str
@@ -77,6 +80,8 @@ class HuggingFaceFormat:
     skips: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     tokenizer_options: Mapping[str, str | Converted] = field(default_factory=dict)
+    has_tokenizer_json: bool = False
+    tokenizer_implied: Mapping[str, Any] = field(default_factory=dict)
 
 
 def encoder_block_rows(ours: str, theirs: str, **names: str) -> tuple[Layer, ...]:

@@ -228,6 +228,6 @@ def stored_shape(path: str, shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def _pattern(template: str) -> re.Pattern[str]:
-    """Compiles a name so that `{i}` matches a block index and `*` anything."""
-    escaped = re.escape(template).replace(r"\{i\}", r"(?P<i>\d+)").replace(r"\*", ".*")
-    return re.compile(escaped)
+    """Compiles a name so that `{i}` and `{j}` match numbers and `*` anything."""
+    escaped = re.sub(r"\\{([ij])\\}", r"(?P<\1>\\d+)", re.escape(template))
+    return re.compile(escaped.replace(r"\*", ".*"))

@@ -28,6 +28,8 @@ _POSITIVE = (
     "embedding_dim",
     "intermediate_dim",
     "decoder_intermediate_dim",
+    "num_groups",
+    "num_inner_repetitions",
     "max_sequence_length",
     "num_segments",
     "bucket_size",
@@ -118,5 +120,12 @@ def _check_values(cls: type, arguments: Mapping[str, Any]) -> None:
                     f"`{name}` must divide `hidden_dim`, but {hidden_dim} is not a multiple "
                     f"of {num_heads}"
                 )
+    if not problems and "num_groups" in arguments:
+        num_layers, num_groups = arguments["num_layers"], arguments["num_groups"]
+        if num_layers % num_groups:
+            problems.append(
+                f"`num_groups` must divide `num_layers`, but {num_layers} is not a multiple of "
+                f"{num_groups}"
+            )
     if problems:
         raise ConfigError(f"{cls.__name__}: {'; '.join(problems)}.")

@@ -35,6 +35,9 @@ __all__ = [
     "save_task",
 ]
 
+# Special tokens that `transformers` names as we do.
+_THEIR_ROLES = ("cls", "sep", "pad", "mask")
+
 
 def save_backbone(backbone, directory, max_shard_size: float = 10, *, tokenizer=None) -> None:
     """See `Backbone.save_to_preset`; a tokenizer is saved with it."""
@@ -186,13 +189,34 @@ def _export_tokenizer(form, directory: Path, tokenizer, longest: int | None) -> 
     for ours, theirs in written.items():
         (assets / ours).rename(directory / theirs)
     assets.rmdir()
-    options = hf.hugging_face_config(form.tokenizer_options, vars(tokenizer))
+    if form.has_tokenizer_json:
+        _write_tokenizer_json(directory, tokenizer)
     content = {
-        "tokenizer_class": form.tokenizer_class,
+        **_tokenizer_class(form, tokenizer),
         **({"model_max_length": longest} if longest else {}),
-        **options,
+        **hf.hugging_face_config(form.tokenizer_options, vars(tokenizer)),
     }
     hf.write_json(directory / "tokenizer_config.json", content)
+
+
+def _write_tokenizer_json(directory: Path, tokenizer) -> None:
+    try:
+        tokenizer.to_hugging_face_file(directory / "tokenizer.json")
+    except PresetError as error:
+        warnings.warn(
+            f"The export has no 'tokenizer.json', without which `transformers` may make other ids: "
+            f"{error}",
+            ClozeworkWarning,
+            stacklevel=6,
+        )
+
+
+def _tokenizer_class(form, tokenizer) -> dict[str, str]:
+    """Returns the class that gives our ids, and the special tokens where it does not know them."""
+    if all(vars(tokenizer)[name] == value for name, value in form.tokenizer_implied.items()):
+        return {"tokenizer_class": form.tokenizer_class}
+    roles = {f"{role}_token": vars(tokenizer)[f"{role}_token"] for role in _THEIR_ROLES}
+    return {"tokenizer_class": "PreTrainedTokenizerFast", **roles}
 
 
 def form_of(backbone_cls: type):

@@ -24,13 +24,18 @@ __all__ = [
 
 @dataclass(frozen=True)
 class PooledOutputHead:
-    """Classifies the backbone's pooled output; as in BERT."""
+    """Classifies the backbone's pooled output; as in BERT.
 
-    needs_pooled_output = True
+    Attributes:
+        dropout_name: Name of the dropout layer.
+    """
+
+    dropout_name: str = "classifier_dropout"
+    needs_pooled_output: ClassVar[bool] = True
 
     def __call__(self, task, outputs, *, hidden_dim: int | None, dropout: float):
         """Returns what the last layer classifies."""
-        return _dropout(task, dropout, "classifier_dropout")(outputs["pooled_output"])
+        return _dropout(task, dropout, self.dropout_name)(outputs["pooled_output"])
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class FirstTokenHead:
 
     activation: str
     has_input_dropout: bool = True
-    needs_pooled_output = False
+    needs_pooled_output: ClassVar[bool] = False
 
     def __call__(self, task, outputs, *, hidden_dim: int | None, dropout: float):
         """Returns what the last layer classifies."""
@@ -95,6 +100,8 @@ class TextClassifier(Task):
     kind = "TextClassifier"
     hub_task = "text-classification"
     head: ClassVar[PooledOutputHead | FirstTokenHead | LastTokenHead]
+    # Of the optimizer that `compile` takes by itself.
+    learning_rate: ClassVar[float] = 5e-5
 
     def __init__(
         self,
@@ -129,13 +136,13 @@ class TextClassifier(Task):
         """Sets what `fit` minimises.
 
         Args:
-            optimizer: `"auto"` is Adam(5e-5).
+            optimizer: `"auto"` is Adam with the class's `learning_rate`, 5e-5 in most families.
             loss: `"auto"` is cross-entropy of class numbers. Of Keras's other losses, those of
                 one-hot vectors take class numbers and names, too.
             metrics: `"auto"` is accuracy, as far as the loss is one of classes.
         """
         if optimizer == "auto":
-            optimizer = keras.optimizers.Adam(5e-5)
+            optimizer = keras.optimizers.Adam(self.learning_rate)
         if loss == "auto":
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=self.is_logits)
         if metrics == "auto":

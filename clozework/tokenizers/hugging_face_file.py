@@ -1,4 +1,4 @@
-"""Reading of Hugging Face's `tokenizer.json`: what in it are arguments of our tokenizers.
+"""Hugging Face's `tokenizer.json`: what in it are arguments of our tokenizers, and back.
 
 A file whose steps are not those that the tokenizer here takes is refused: reading it as if they
 were would give other ids than it does.
@@ -9,15 +9,18 @@ import functools
 import json
 import lzma
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+
 from clozework.errors import PresetError
 from clozework.tokenizers.assets import read_text
-from clozework.tokenizers.piece_model import PieceModel, PieceType
+from clozework.tokenizers.piece_model import ModelType, PieceModel, PieceType
 
-__all__ = ["read_byte_pair_file", "read_unigram_file", "read_word_piece_file"]
+__all__ = ["read_byte_pair_file", "read_unigram_file", "read_word_piece_file", "write_unigram_file"]
 
 _LONGEST_WORD = 100
 # Steps that SentencePiece takes by itself.
@@ -31,6 +34,12 @@ _SPACE_STEPS = frozenset(
         ("Replace", " ", "\u2581"),
     }
 )
+# Steps before SentencePiece's own: the rule of `TextRules` that they are.
+_RULE_STEPS: dict[str, set[tuple[str, str | None, str | None]]] = {
+    "lowercase": {("Lowercase", None, None)},
+    "strip_accents": {("NFKD", None, None), ("StripAccents", None, None)},
+    "uses_albert_rules": {("Replace", "``", '"'), ("Replace", "''", '"')},
+}
 _BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
 
 
@@ -75,13 +84,18 @@ def read_byte_pair_file(path) -> dict[str, Any]:
     }
 
 
-def read_unigram_file(path, *, first_tokens: tuple[str, ...], last_token: str | None) -> PieceModel:
-    """Returns the SentencePiece model from which a `tokenizer.json` was made.
+def read_unigram_file(
+    path, *, first_tokens: tuple[str, ...], last_token: str | None
+) -> tuple[PieceModel, dict[str, bool]]:
+    """Returns the SentencePiece model from which a `tokenizer.json` was made, and the text's rules.
 
     Args:
         path: The file.
         first_tokens: Tokens that stand there in place of the model's <unk>, <s> and </s>.
         last_token: The token that stands there behind the model's pieces.
+
+    Returns:
+        The model, and those arguments of `TextRules` that are set.
     """
     content = _read(path, "Unigram")
     model = content["model"]
@@ -97,7 +111,9 @@ def read_unigram_file(path, *, first_tokens: tuple[str, ...], last_token: str | 
     pieces = [piece for piece, _ in entries]
     kinds = _piece_types(pieces, content.get("added_tokens") or (), unk_id)
     names = {token: i for i, token in enumerate(pieces)}
-    return PieceModel(
+    steps = {_signature(step) for step in _steps(content.get("normalizer"), "normalizers")}
+    rules = {rule: of_rule for rule, of_rule in _RULE_STEPS.items() if of_rule <= steps}
+    model = PieceModel(
         pieces=pieces,
         scores=[score for _, score in entries],
         types=kinds,
@@ -106,20 +122,68 @@ def read_unigram_file(path, *, first_tokens: tuple[str, ...], last_token: str | 
         bos_piece=_first_of(("<s>", "[CLS]", "<bos>"), names),
         eos_piece=_first_of(("</s>", "[SEP]", "<eos>"), names),
         pad_piece=_first_of(("<pad>", "[PAD]"), names),
-        **_unigram_spaces(path, content),
+        **_unigram_spaces(path, content, _SPACE_STEPS.union(*rules.values())),
     )
+    return model, dict.fromkeys(rules, True)
 
 
-def _unigram_spaces(path, content: Mapping[str, Any]) -> dict[str, Any]:
+def write_unigram_file(
+    path,
+    model: PieceModel,
+    *,
+    steps: Sequence[normalizers.Normalizer],
+    start: str,
+    end: str,
+    special_tokens: Sequence[str],
+) -> None:
+    """Writes a `tokenizer.json` that gives the ids of a SentencePiece model, as far as it can.
+
+    Args:
+        path: The file.
+        model: The model; its pieces are the vocabulary.
+        steps: What is done to a text before the model's own normalisation.
+        start: The token before a text, a piece of the model.
+        end: The one behind a text, and behind each of a pair.
+        special_tokens: Tokens to be recognised in texts.
+
+    Raises:
+        PresetError: If the `tokenizers` library has no such model.
+    """
+    spaces = (model.add_dummy_prefix, model.remove_extra_whitespaces, model.escape_whitespaces)
+    if model.model_type != ModelType.UNIGRAM or not all(spaces) or model.treat_whitespace_as_suffix:
+        kind = ModelType(model.model_type).name.lower()
+        raise PresetError(
+            f"A SentencePiece model of type {kind!r} (or with spaces treated otherwise than by "
+            f"default) has no equal there. Train it with model_type='unigram'."
+        )
+    vocabulary = list(zip(model.pieces, model.scores, strict=True))
+    unigram = models.Unigram(vocabulary, unk_id=model.unk_id, byte_fallback=model.byte_fallback)
+    tokenizer = tokenizers.Tokenizer(unigram)  # pyright: ignore[reportCallIssue]
+    charsmap = [normalizers.Precompiled(model.charsmap)] if model.charsmap else []
+    tokenizer.normalizer = normalizers.Sequence([*steps, *charsmap])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
+    )
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{start}:0 $A:0 {end}:0",
+        pair=f"{start}:0 $A:0 {end}:0 $B:1 {end}:1",
+        special_tokens=[(token, model.pieces.index(token)) for token in (start, end)],
+    )
+    tokenizer.add_special_tokens(
+        [tokenizers.AddedToken(t, normalized=False) for t in special_tokens]
+    )
+    tokenizer.save(str(path))
+
+
+def _unigram_spaces(path, content: Mapping[str, Any], known_steps: frozenset) -> dict[str, Any]:
     """Returns what normaliser and pre-tokenizer say about characters and spaces."""
     steps = list(_steps(content.get("normalizer"), "normalizers"))
     kinds = [_signature(step) for step in steps]
     charsmaps = [step["precompiled_charsmap"] for step in steps if step["type"] == "Precompiled"]
     forms = {"NFC", "NFKC", "Nmt"}
     strange = [
-        kind
-        for kind in kinds
-        if kind not in _SPACE_STEPS and kind[0] not in {*forms, "Precompiled"}
+        kind for kind in kinds if kind not in known_steps and kind[0] not in {*forms, "Precompiled"}
     ]
     _check(path, "normalizer", tuple(strange), ((),))
     words = list(_steps(content.get("pre_tokenizer"), "pretokenizers"))

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 from clozework.errors import ConfigError, InputError
 from clozework.tokenizers.assets import asset_path, read_bytes
-from clozework.tokenizers.hugging_face_file import read_unigram_file
+from clozework.tokenizers.hugging_face_file import read_unigram_file, write_unigram_file
 from clozework.tokenizers.piece_decoder import PieceDecoder
 from clozework.tokenizers.piece_model import PieceModel, read_piece_model, write_piece_model
 from clozework.tokenizers.piece_normalizer import PieceNormalizer
 from clozework.tokenizers.piece_segmenters import make_segmenter
+from clozework.tokenizers.text_rules import TextRules
 from clozework.tokenizers.tokenizer import Encoding, Tokenizer
 
 __all__ = ["SentencePieceTokenizer"]
@@ -43,6 +44,10 @@ class SentencePieceTokenizer(Tokenizer):
         dtype: See `Tokenizer`, as for `name`, `trainable` and `config_file`.
         add_bos: Whether to put the model's token for the begin of a text before each text.
         add_eos: Whether to put the one for the end behind it.
+        lowercase: Whether to lowercase before the model's own normalisation.
+        strip_accents: Whether to decompose characters and drop their accents before it.
+        uses_albert_rules: Whether two backticks or two apostrophes become a quotation mark before
+            it, and pieces such as "1," are avoided, as in ALBERT's own tokenizer.
 
     `token_to_id` gives the id of the unknown token for what is no token, as SentencePiece does.
     """
@@ -62,6 +67,9 @@ class SentencePieceTokenizer(Tokenizer):
         add_bos: bool = False,
         add_eos: bool = False,
         *,
+        lowercase: bool = False,
+        strip_accents: bool = False,
+        uses_albert_rules: bool = False,
         name: str | None = None,
         trainable: bool = True,
         config_file: str = "tokenizer.json",
@@ -75,6 +83,10 @@ class SentencePieceTokenizer(Tokenizer):
         )
         self.add_bos = add_bos
         self.add_eos = add_eos
+        self.lowercase = lowercase
+        self.strip_accents = strip_accents
+        self.uses_albert_rules = uses_albert_rules
+        self._rules = TextRules(**self._rule_options())
         self.set_proto(proto)
 
     @classmethod
@@ -86,8 +98,25 @@ class SentencePieceTokenizer(Tokenizer):
             **arguments: Constructor arguments that replace what the file says.
         """
         first_tokens = _FAIRSEQ_TOKENS if cls.has_fairseq_ids else ()
-        model = read_unigram_file(path, first_tokens=first_tokens, last_token="<mask>")
-        return cls(**{"proto": write_piece_model(model), **arguments})
+        model, rules = read_unigram_file(path, first_tokens=first_tokens, last_token="<mask>")
+        return cls(**{"proto": write_piece_model(model), **rules, **arguments})
+
+    def to_hugging_face_file(self, path) -> None:
+        """Writes a `tokenizer.json` that gives our ids, with start and end around texts and pairs.
+
+        Raises:
+            PresetError: If the model splits texts in a way that the `tokenizers` library has not.
+        """
+        self._checked_vocabulary()
+        unk_token = self._vocabulary[self._unk_token_id]
+        write_unigram_file(
+            path,
+            self._rules.scored(self._model),
+            steps=self._rules.steps,
+            start=self.special_tokens_by_role["start"],
+            end=self.special_tokens_by_role["end"],
+            special_tokens=[*self.special_tokens, unk_token],
+        )
 
     def set_proto(self, proto) -> None:
         """Sets the model, in one of the constructor's forms. `None` removes it."""
@@ -104,7 +133,7 @@ class SentencePieceTokenizer(Tokenizer):
         self._unk_token_id = _FAIRSEQ_UNK_ID if self.has_fairseq_ids else self._model.unk_id
         self._set_special_token_ids()
         self._normalizer = PieceNormalizer(self._model)
-        self._segmenter = make_segmenter(self._model, self._piece_ids())
+        self._segmenter = make_segmenter(self._rules.scored(self._model), self._piece_ids())
         self._decoder = PieceDecoder(self._model)
         self._border_ids = self._ids_at_borders()
         self._special_token_finder = self._make_special_token_finder()
@@ -136,12 +165,22 @@ class SentencePieceTokenizer(Tokenizer):
         self.set_proto(asset_path(dir_path, _PROTO_FILE))
 
     def get_config(self) -> dict[str, Any]:
+        # KerasHub has no such rules, so they are written only where they say something.
+        rules = {name: True for name, is_set in self._rule_options().items() if is_set}
         return {
             **super().get_config(),
             "proto": None,
             "sequence_length": self.sequence_length,
             "add_bos": self.add_bos,
             "add_eos": self.add_eos,
+            **rules,
+        }
+
+    def _rule_options(self) -> dict[str, bool]:
+        return {
+            "lowercase": self.lowercase,
+            "strip_accents": self.strip_accents,
+            "uses_albert_rules": self.uses_albert_rules,
         }
 
     def _encode(self, texts: list[str], recognised: bool) -> list[Encoding]:
@@ -167,20 +206,27 @@ class SentencePieceTokenizer(Tokenizer):
     def _encode_ids(self, texts: list[str], recognised: bool) -> list[list[int]]:
         self._checked_vocabulary()
         normalize, segment = self._normalizer.normalize, self._segmenter.ids
+        apply_rules = self._rules.apply
         before, after = self._border_ids
         rows = []
         for text in texts:
             row = list(before)
             for start, end, special_id in self._parts(text, recognised):
                 if special_id is None:
-                    row += segment(normalize(text[start:end]))
+                    row += segment(normalize(apply_rules(text[start:end])))
                 else:
                     row.append(special_id)
             rows.append(row + after)
         return rows
 
     def _encode_part(self, text: str) -> Encoding:
-        normalized, starts, ends = self._normalizer.normalize_with_spans(text)
+        normalized, starts, ends = self._normalizer.normalize_with_spans(self._rules.apply(text))
+        if self._rules.steps:
+            sources = self._rules.spans(text)
+            # A space that was put in has no width, and may stand behind the last character.
+            starts = [sources[i][0] if i < len(sources) else len(text) for i in starts]
+            ends = [sources[i - 1][1] if i else 0 for i in ends]
+            ends = [max(pair) for pair in zip(starts, ends, strict=True)]
         ids, spans = self._segmenter.ids_and_spans(normalized)
         space = self._normalizer.space
         offsets = []

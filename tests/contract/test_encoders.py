@@ -1,5 +1,7 @@
 """What every encoder computes: packing, padding, masks, and the layers it is made of."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -17,6 +19,9 @@ from tests.contract.families import (
 LENGTHS = [5, 3, 6]
 # As KerasHub names them: code that cuts a backbone depends on it.
 LAYER_NAMES = {
+    "albert": """token_embedding position_embedding segment_embedding embeddings_add
+        embeddings_layer_norm embeddings_dropout embedding_projection group_0_inner_layer_0
+        group_0_inner_layer_1 group_1_inner_layer_0 group_1_inner_layer_1 pooled_dense""",
     "bart": """token_embedding encoder_position_embedding encoder_embeddings_add
         encoder_embeddings_layer_norm encoder_embeddings_dropout transformer_encoder_layer_0
         transformer_encoder_layer_1 decoder_position_embedding decoder_embeddings_add
@@ -41,6 +46,7 @@ LAYER_NAMES = {
         disentangled_attention_encoder_layer_0 disentangled_attention_encoder_layer_1""",
 }
 HEAD_LAYER_NAMES = {
+    "AlbertTextClassifier": "output_dropout logits",
     "BartTextClassifier": "pooling pooled_dropout pooled_dense classifier_dropout logits",
     "BertTextClassifier": "classifier_dropout logits",
     "ElectraTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
@@ -160,10 +166,9 @@ def test_layers_of_heads_have_the_names_of_kerashub(task):
 
 def test_a_backbone_can_be_cut_at_any_layer(family, backbone):
     inputs = random_inputs(family, LENGTHS)
-    first_block = next(layer for layer in backbone.layers if layer.name.endswith("layer_0"))
-    cut = keras.Model(backbone.input, first_block.output)
-    last_block = [layer for layer in backbone.layers if layer.name.endswith("layer_1")][-1]
-    rest = keras.Model(backbone.input, last_block.output)
+    blocks = [layer for layer in backbone.layers if re.search(r"layer_\d$", layer.name)]
+    cut = keras.Model(backbone.input, blocks[0].output)
+    rest = keras.Model(backbone.input, blocks[-1].output)
     vectors = keras.ops.convert_to_numpy(cut(inputs))
     assert vectors.shape == (3, 6, 8)
     np.testing.assert_array_equal(

@@ -93,6 +93,7 @@ def test_every_preset_of_kerashub_is_there():
     counts = {name: sum(f.name == name for f, _ in BUILT_IN.values()) for name in FAMILIES}
     # DeBERTaV3's has the embedded one besides.
     expected = {
+        "albert": 4,
         "bart": 3,
         "bert": 36,
         "distil_bert": 3,

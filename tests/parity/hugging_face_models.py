@@ -31,10 +31,14 @@ DEBERTA = {
 }
 ROBERTA = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "type_vocab_size": 1}
 F_NET_SIZES = {name: value for name, value in SIZES.items() if name != "num_attention_heads"}
+ALBERT = {"embedding_size": 8, "num_hidden_groups": 2, "inner_group_num": 2}
 ODD = {"hidden_act": "relu", "layer_norm_eps": 1e-3}
 
 # Family, and what makes its config; the second of a family is an odd one.
 CONFIGS = {
+    # Two groups of two blocks, each group applied twice.
+    "albert": ("albert", {**TINY, **SIZES, **ALBERT, "num_hidden_layers": 4}),
+    "albert-odd": ("albert", {**TINY, **SIZES, **ODD, "embedding_size": 8}),
     "bert": ("bert", {**TINY, **SIZES}),
     "bert-odd": ("bert", {**TINY, **SIZES, **ODD, "type_vocab_size": 3}),
     "distil_bert": ("distilbert", {**TINY, **DISTIL_BERT_SIZES}),
@@ -84,7 +88,7 @@ def random_inputs(name: str) -> dict[str, np.ndarray]:
     mask = (np.arange(18) < lengths[:, None]).astype("int32")
     # RoBERTa's upstream tells padding by its id.
     inputs = {"token_ids": np.where(mask == 1, ids, 1).astype("int32"), "padding_mask": mask}
-    if name.startswith(("bert", "electra", "f_net")):
+    if name.startswith(("albert", "bert", "electra", "f_net")):
         inputs["segment_ids"] = ((np.arange(18) > 6) * mask).astype("int32")
     if name.startswith("f_net"):
         del inputs["padding_mask"]

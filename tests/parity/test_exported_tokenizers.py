@@ -16,13 +16,13 @@ TEXTS = [
     "  two  spaces and 12,345 numbers",
     "fox<mask> [MASK] </s>",
     "日本語 text 🤖",
+    "``The fox'' and a dog, 1,2",
 ]
 PAIRS = [("The fox", "jumped over"), ("A", ""), ("naïve café", "the quick brown fox")]
+RULES = ("lowercase", "strip_accents", "uses_albert_rules")
 WORDS = "the quick brown fox jumped over a lazy dog in naive cafe and numbers text".split()
-# Of FNet's `spiece.model` alone, transformers 5 makes a tokenizer that adds no [CLS] and [SEP];
-# README.md says so. Ids of SentencePiece models are compared in test_tokenizers.py.
-NOT_COMPARED = {"f_net"}
-FAMILIES = sorted({name for name in CONFIGS if "odd" not in name} - NOT_COMPARED)
+# Ids of SentencePiece models are compared in test_tokenizers.py.
+FAMILIES = sorted(name for name in CONFIGS if "odd" not in name)
 
 
 def word_piece():
@@ -67,14 +67,24 @@ def deberta_proto(tmp_path_factory):
     return sentence_piece(path, **ids, **pieces, unk_piece="[UNK]")
 
 
-@pytest.fixture(params=FAMILIES)
-def exported(request, tmp_path, fairseq_proto, deberta_proto):
+@pytest.fixture(scope="module")
+def albert_proto(tmp_path_factory):
+    ids = {"pad_id": 0, "unk_id": 1, "bos_id": 2, "eos_id": 3, "control_symbols": ["[MASK]"]}
+    pieces = {"pad_piece": "<pad>", "bos_piece": "[CLS]", "eos_piece": "[SEP]"}
+    return sentence_piece(tmp_path_factory.mktemp("spm") / "spm", **ids, **pieces)
+
+
+@pytest.fixture(params=[*FAMILIES, "albert-rules", "f_net-rules"])
+def exported(request, tmp_path, fairseq_proto, deberta_proto, albert_proto):
     """Our preprocessor, and the directory to which its task was exported."""
-    name = request.param
+    name, _, rules = request.param.partition("-")
+    rules = dict.fromkeys(RULES, True) if rules else {}
     tokenizer = {
+        "albert": lambda: models.AlbertTokenizer(albert_proto, **rules),
         "bert": lambda: models.BertTokenizer(word_piece(), lowercase=True),
         "distil_bert": lambda: models.DistilBertTokenizer(word_piece()),
         "electra": lambda: models.ElectraTokenizer(word_piece(), lowercase=True),
+        "f_net": lambda: models.FNetTokenizer(albert_proto, **rules),
         "roberta": lambda: models.RobertaTokenizer(*byte_pair()),
         "xlm_roberta": lambda: models.XLMRobertaTokenizer(fairseq_proto),
         "deberta_v3": lambda: models.DebertaV3Tokenizer(deberta_proto),
@@ -95,10 +105,13 @@ def exported(request, tmp_path, fairseq_proto, deberta_proto):
 
 def assert_same_rows(ours, theirs, x):
     texts = {"text": list(x[0]), "text_pair": list(x[1])} if isinstance(x, tuple) else {"text": x}
-    expected = theirs(**texts, padding="max_length", max_length=64, return_tensors="np")
+    # Those of ALBERT and FNet do not return all that there is.
+    options = {"return_attention_mask": True, "return_token_type_ids": True}
+    expected = theirs(**texts, **options, padding="max_length", max_length=64, return_tensors="np")
     rows = ours(x)
     assert rows["token_ids"].tolist() == expected["input_ids"].tolist()
-    assert rows["padding_mask"].astype(int).tolist() == expected["attention_mask"].tolist()
+    if "padding_mask" in rows:
+        assert rows["padding_mask"].astype(int).tolist() == expected["attention_mask"].tolist()
     if "segment_ids" in rows:
         assert rows["segment_ids"].tolist() == expected["token_type_ids"].tolist()
 
@@ -113,6 +126,10 @@ def test_upstream_makes_the_same_rows_from_our_export(exported):
     theirs = transformers.AutoTokenizer.from_pretrained(directory)
     assert_same_rows(ours, theirs, without_special_tokens(TEXTS))
     assert_same_rows(ours, theirs, tuple(zip(*PAIRS, strict=True)))
+    names = {"start": "cls", "end": "sep", "pad": "pad", "mask": "mask"}
+    for role, name in names.items():
+        ids = getattr(ours.tokenizer, f"{role}_token_id"), getattr(theirs, f"{name}_token_id")
+        assert ids[0] == ids[1], role
 
 
 def test_our_tokenizer_reads_tokenizer_json_alone(exported, tmp_path):

@@ -14,7 +14,7 @@ from tests.parity.hugging_face_models import (
     upstream_outputs,
 )
 
-# ELECTRA and BERT's masked LM have no pooler, of which we warn.
+# ELECTRA, and the masked LMs of BERT and ALBERT, have no pooler, of which we warn.
 pytestmark = pytest.mark.filterwarnings("ignore:.*pooled_dense")
 
 NAMES = sorted(CONFIGS)
@@ -52,7 +52,7 @@ def test_backbone_gives_upstream_hidden_states(tmp_path, name):
     ours = models.Backbone.from_preset(saved(tmp_path, theirs))
     outputs = upstream_outputs(theirs, inputs)
     assert_close(ours.token_vectors(ours(inputs)), outputs.last_hidden_state, inputs)
-    if name.startswith(("bert", "f_net")):
+    if name.startswith(("albert", "bert", "f_net")):
         assert_close(ours(inputs)["pooled_output"], outputs.pooler_output, inputs)
 
 

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.real
 
 # KerasHub embeds with two families only, and has no tasks of ELECTRA.
 ABSENT = {
+    "AlbertTextEmbedder",
     "DebertaV3TextEmbedder",
     "DistilBertTextEmbedder",
     "ElectraMaskedLM",

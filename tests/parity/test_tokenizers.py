@@ -5,6 +5,7 @@ Upstream is the Rust-backed tokenizers of `transformers` for WordPiece and byte-
 fall into many pieces; those that were published are in `test_real_tokenizers.py`.
 """
 
+import dataclasses
 import io
 import re
 import unicodedata
@@ -14,12 +15,15 @@ import pytest
 import sentencepiece
 import tokenizers
 import transformers
+from transformers.convert_slow_tokenizer import check_number_comma
 
+from clozework.models.albert import AlbertTokenizer
 from clozework.models.bert import BertTokenizer
 from clozework.models.deberta_v3 import DebertaV3Tokenizer
 from clozework.models.roberta import RobertaTokenizer
 from clozework.models.xlm_roberta import XLMRobertaTokenizer
 from clozework.tokenizers import SentencePieceTokenizer
+from clozework.tokenizers.piece_model import read_piece_model, write_piece_model
 from tests.nasty_texts import nasty_texts
 
 TEXTS = nasty_texts(20_000)
@@ -205,6 +209,30 @@ def test_sentence_piece_options_give_the_ids_of_sentencepiece(options):
     assert_same_ids(rows, upstream.encode(FEWER_TEXTS), FEWER_TEXTS)
     assert_same_ids([e.ids for e in ours.encode(FEWER_TEXTS)], rows, FEWER_TEXTS)
     assert ours.detokenize(rows) == upstream.decode(rows)
+
+
+@pytest.fixture(scope="module")
+def albert_proto():
+    pieces = {"pad_piece": "<pad>", "bos_piece": "[CLS]", "eos_piece": "[SEP]"}
+    return trained_proto(
+        pad_id=0, unk_id=1, bos_id=2, eos_id=3, control_symbols=["[MASK]"], **pieces
+    )
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+@pytest.mark.parametrize("strip_accents", [False, True])
+def test_rules_for_texts_are_those_of_transformers(albert_proto, lowercase, strip_accents):
+    upstream = transformers.AlbertTokenizer(do_lower_case=lowercase, keep_accents=not strip_accents)
+    texts = [upstream._tokenizer.normalizer.normalize_str(text) for text in FEWER_TEXTS]
+    model = read_piece_model(albert_proto)
+    scores = zip(model.pieces, model.scores, strict=True)
+    scores = [score if check_number_comma(piece) else score - 100 for piece, score in scores]
+    proto = write_piece_model(dataclasses.replace(model, scores=scores))
+    rows = sentencepiece.SentencePieceProcessor(model_proto=proto).encode(texts)
+    rules = {"lowercase": lowercase, "strip_accents": strip_accents, "uses_albert_rules": True}
+    ours = AlbertTokenizer(albert_proto, **rules)
+    assert_same_ids(ours.encode_ids(FEWER_TEXTS), rows, FEWER_TEXTS)
+    assert_same_ids([e.ids for e in ours.encode(FEWER_TEXTS)], rows, FEWER_TEXTS)
 
 
 def test_masks_in_texts_split_them_as_for_the_slow_tokenizer_of_transformers(xlm_roberta_proto):

@@ -32,6 +32,26 @@ def test_an_impossible_backbone_is_refused(changes, message):
         tiny_backbone(**changes)
 
 
+def test_groups_have_to_divide_the_layers():
+    message = "`num_groups` must divide `num_layers`, but 4 is not a multiple of 3"
+    with pytest.raises(ConfigError, match=message):
+        models.AlbertBackbone(30, 4, 2, 4, 8, 12, num_groups=3)
+
+
+def test_layers_of_a_group_share_their_weights():
+    twelve, one = (models.AlbertBackbone(30, layers, 2, 4, 8, 12) for layers in (12, 1))
+    assert twelve.count_params() == one.count_params()
+
+
+def test_a_family_may_have_its_own_learning_rate():
+    classifiers = {
+        1e-5: models.AlbertTextClassifier(models.AlbertBackbone(30, 1, 2, 4, 8, 12), 2),
+        5e-5: tiny_classifier(),
+    }
+    for expected, classifier in classifiers.items():
+        assert float(classifier.optimizer.learning_rate) == pytest.approx(expected)
+
+
 def test_a_missing_argument_is_named():
     with pytest.raises(ConfigError, match="missing a required argument: 'num_classes'"):
         models.BertTextClassifier(tiny_backbone())

@@ -8,7 +8,8 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
 from clozework.errors import PresetError
-from clozework.tokenizers.piece_model import PieceType, read_piece_model
+from clozework.tokenizers.piece_model import ModelType, PieceType, read_piece_model
+from clozework.tokenizers.text_rules import TextRules
 from tests.unit.tokenizers.families import (
     BYTE_PAIRS,
     MERGES,
@@ -116,6 +117,42 @@ def test_a_unigram_model_is_restored(stored, tmp_path, default_charsmap):
     )
 
 
+def test_rules_for_the_text_are_read(stored):
+    rules = {"lowercase": True, "strip_accents": True, "uses_albert_rules": True}
+    steps = TextRules(**rules).steps
+    ours = SentencePiece.from_hugging_face_file(stored(unigram(normalizers.Sequence(steps))))
+    assert {name: ours.get_config()[name] for name in rules} == rules
+    steps = TextRules(**{**rules, "strip_accents": False}).steps
+    ours = SentencePiece.from_hugging_face_file(stored(unigram(normalizers.Sequence(steps))))
+    assert (ours.lowercase, ours.strip_accents, ours.uses_albert_rules) == (True, False, True)
+
+
+def test_what_is_written_is_read_again(tmp_path, default_charsmap):
+    path = tmp_path / "tokenizer.json"
+    model = piece_model([*PIECES, ("<mask>", 0.0, PieceType.CONTROL)], charsmap=default_charsmap)
+    ours = SentencePiece(model, lowercase=True)
+    ours.to_hugging_face_file(path)
+    again = SentencePiece.from_hugging_face_file(path)
+    assert read_piece_model(again.proto) == read_piece_model(ours.proto)
+    assert again.get_config() == ours.get_config()
+    rows = tokenizers.Tokenizer.from_file(str(path)).encode_batch(["FOX", ("ab", "a b")])
+    assert [(row.ids, row.type_ids) for row in rows] == [
+        ([2, 4, 8, 3], [0, 0, 0, 0]),
+        ([2, 4, 7, 3, 4, 5, 4, 6, 3], [0, 0, 0, 0, 1, 1, 1, 1, 1]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "options", [{"model_type": ModelType.WORD}, {"add_dummy_prefix": False}], ids=str
+)
+def test_models_that_the_library_has_not_are_not_written(tmp_path, options):
+    model = piece_model([*PIECES, ("<mask>", 0.0, PieceType.CONTROL)], **options)
+    with pytest.raises(
+        PresetError, match=r"of type '(word|unigram)' \(or with spaces treated othe"
+    ):
+        SentencePiece(model).to_hugging_face_file(tmp_path / "tokenizer.json")
+
+
 def test_fairseqs_numbers_are_taken_back(stored, default_charsmap):
     class Fairseq(SentencePiece):
         has_fairseq_ids = True
@@ -172,7 +209,7 @@ def test_pieces_for_bytes_are_recognised(stored):
         (BytePair, byte_pair, {"pre_tokenizer__use_regex": False}, "pre_tokenizer.use_regex False"),
         (BytePair, byte_pair, {"model__byte_fallback": True}, "has model.byte_fallback True"),
         (BytePair, byte_pair, {"model__ignore_merges": True}, "has model.ignore_merges True"),
-        (SentencePiece, unigram, {"normalizer": {"type": "Lowercase"}}, "normalizer .*Lowercase"),
+        (SentencePiece, unigram, {"normalizer": {"type": "NFKD"}}, "normalizer .*NFKD"),
         (SentencePiece, unigram, {"pre_tokenizer": {"type": "Digits"}}, "pre_tokenizer .*Digits"),
     ],
 )

@@ -117,6 +117,20 @@ def test_words_beyond_the_memory_are_split_the_same(monkeypatch):
     assert tokenizer(texts) == SentencePieceTokenizer(piece_model())(texts)
 
 
+def test_rules_come_before_the_model():
+    pieces = [*PIECES, *(('"', -2.0, PieceType.NORMAL), ("x1,", -1.0, PieceType.NORMAL))]
+    pieces += [(character, -9.0, PieceType.NORMAL) for character in "x1,"]
+    tokenizer = SentencePieceTokenizer(
+        piece_model(pieces), lowercase=True, strip_accents=True, uses_albert_rules=True
+    )
+    assert tokenizer.encode(["``ÁB'' x1,"])[0].ids == tokenizer.encode_ids(["``ÁB'' x1,"])[0]
+    tokens = [tokenizer.id_to_token(i) for i in tokenizer("``ÁB'' x1,")]
+    assert tokens == ["▁", '"', "ab", '"', "▁", "x", "1", ","]
+    offsets = tokenizer.encode(["``ÁB'' e\u0301fox"])[0].offsets
+    assert offsets == [(0, 0), (0, 2), (2, 4), (4, 6), (7, 7), (7, 8), (9, 12)]
+    assert SentencePieceTokenizer(**tokenizer.get_config()).get_config() == tokenizer.get_config()
+
+
 def test_config_keys_are_kerashubs():
     config = SentencePieceTokenizer(piece_model()).get_config()
     assert list(config)[4:] == ["proto", "sequence_length", "add_bos", "add_eos"]
