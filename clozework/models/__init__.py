@@ -15,6 +15,8 @@ from clozework.models import (  # noqa: F401
 from clozework.presets import families
 from clozework.tasks import (
     Backbone,
+    CausalLM,
+    CausalLMPreprocessor,
     MaskedLM,
     MaskedLMPreprocessor,
     Preprocessor,
@@ -30,6 +32,8 @@ Classifier = TextClassifier
 
 _ABSTRACT = (
     Backbone,
+    CausalLM,
+    CausalLMPreprocessor,
     MaskedLM,
     MaskedLMPreprocessor,
     Preprocessor,

@@ -20,7 +20,12 @@ __all__ = ["GENERATED", "command_line", "public_api", "readme"]
 
 ROOT = Path(__file__).parents[2]
 _WIDTH = 90
-_VERBS = {"MaskedLM": "fill masks", "TextClassifier": "classify", "TextEmbedder": "embed"}
+_VERBS = {
+    "CausalLM": "generate",
+    "MaskedLM": "fill masks",
+    "TextClassifier": "classify",
+    "TextEmbedder": "embed",
+}
 
 
 def public_api() -> str:
