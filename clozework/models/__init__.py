@@ -16,6 +16,8 @@ from clozework.models import (  # noqa: F401
 from clozework.presets import families
 from clozework.tasks import (
     Backbone,
+    CausalLM,
+    CausalLMPreprocessor,
     MaskedLM,
     MaskedLMPreprocessor,
     Preprocessor,
@@ -33,6 +35,8 @@ Classifier = TextClassifier
 
 _ABSTRACT = (
     Backbone,
+    CausalLM,
+    CausalLMPreprocessor,
     MaskedLM,
     MaskedLMPreprocessor,
     Preprocessor,

@@ -1,6 +1,8 @@
 """The abstract classes: backbone, preprocessor, and each task with its own."""
 
 from clozework.tasks.backbone import Backbone
+from clozework.tasks.causal_lm import CausalLM
+from clozework.tasks.causal_lm_preprocessor import CausalLMPreprocessor
 from clozework.tasks.conversion import convert_preset
 from clozework.tasks.description import PresetDescription, describe_preset
 from clozework.tasks.masked_lm import Candidate, FilledMask, FilledText, MaskedLM
@@ -23,6 +25,8 @@ from clozework.tasks.text_embedder_preprocessor import TextEmbedderPreprocessor
 __all__ = [
     "Backbone",
     "Candidate",
+    "CausalLM",
+    "CausalLMPreprocessor",
     "FilledMask",
     "FilledText",
     "FirstTokenHead",

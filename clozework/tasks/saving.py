@@ -61,7 +61,7 @@ def save_task(task, directory, max_shard_size: float) -> None:
 
 def export_backbone(backbone, directory, *, tokenizer=None) -> None:
     """See `Backbone.export_to_transformers`; a tokenizer is exported with it."""
-    form = _form_of(type(backbone))
+    form = _form_of(backbone)
     with staged_directory(directory) as staged:
         config = {
             **_backbone_config(form, backbone),
@@ -76,7 +76,7 @@ def export_backbone(backbone, directory, *, tokenizer=None) -> None:
 
 def export_task(task, directory) -> None:
     """See `Task.export_to_transformers`."""
-    form = _form_of(type(task.backbone))
+    form = _form_of(task.backbone)
     # A task of which theirs have no class is written as its encoder, and what it adds beside it.
     head = form.heads.get(task.kind)
     backbone_config = _backbone_config(form, task.backbone)
@@ -166,10 +166,13 @@ def _values_by_path(variables) -> dict[str, Any]:
     return {v.path: keras.ops.convert_to_numpy(v.value) for v in variables}
 
 
-def _form_of(backbone_cls: type):
-    form = family_of(backbone_cls).hugging_face
+def _form_of(backbone):
+    forms = family_of(type(backbone)).forms
+    form = next((form for form in forms if form.describes(backbone.arguments)), None)
     if form is None:
+        known = f": there are {', '.join(form.architecture for form in forms)}" if forms else ""
         raise PresetError(
-            f"{backbone_cls.__name__} has no form in Hugging Face `transformers` to export to."
+            f"{type(backbone).__name__} with its arguments has no form in Hugging Face "
+            f"`transformers` to export to{known}."
         )
     return form
