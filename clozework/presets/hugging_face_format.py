@@ -62,6 +62,7 @@ class HuggingFaceHead:
         architecture: The class in `transformers`.
         rows: Weight rows of the head.
         config: Task argument -> their config value, as in `HuggingFaceFormat.config`.
+        preprocessor: Argument of the task's preprocessor -> their config value.
         skips: Layers of the backbone that this class of theirs does not have.
     """
 
@@ -69,6 +70,7 @@ class HuggingFaceHead:
     rows: tuple[Layer | Computed, ...]
     config: ConfigTable = field(default_factory=dict)
     skips: tuple[str, ...] = ()
+    preprocessor: Mapping[str, str | Converted] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

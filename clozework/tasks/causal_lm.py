@@ -47,8 +47,8 @@ class CausalLM(Task):
     sampler: Any = None
 
     def __init__(self, backbone, preprocessor=None, **kwargs):
-        vectors = backbone.token_vectors(backbone(backbone.input))
-        outputs = backbone.token_embedding(vectors, reverse=True)
+        self.backbone = backbone
+        outputs = self.logits(backbone.token_vectors(backbone(backbone.input)))
         super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=outputs, **kwargs)
 
     def compile(
@@ -91,7 +91,11 @@ class CausalLM(Task):
     def call_with_cache(self, token_ids, cache, cache_update_index):
         """Returns logits, vectors and cache; arguments as in `vectors_with_cache`."""
         vectors, cache = self.vectors_with_cache(token_ids, cache, cache_update_index)
-        return self.backbone.token_embedding(vectors, reverse=True), vectors, cache
+        return self.logits(vectors), vectors, cache
+
+    def logits(self, vectors):
+        """Returns scores of all tokens, `(..., vocabulary)`, from vectors `(..., hidden_dim)`."""
+        return self.backbone.token_embedding(vectors, reverse=True)
 
     def generate(self, inputs, max_length=None, stop_token_ids="auto", strip_prompt=False):
         """Goes on with texts.

@@ -30,6 +30,7 @@ __all__ = [
     "save_backbone",
     "save_preprocessor",
     "save_task",
+    "special_token_ids",
 ]
 
 
@@ -51,7 +52,7 @@ def save_task(task, directory, max_shard_size: float) -> None:
     """See `Task.save_to_preset`."""
     with staged_directory(directory) as staged:
         _write_backbone(staged, task.backbone, max_shard_size)
-        write_object(staged / "task.json", task)
+        write_object(staged / "task.json", task, stored_apart=task.stored_apart)
         if task.has_task_weights():
             values, names = stored_values(task, skip=(task.backbone,))
             write_h5(staged, "task.weights.h5", values, names)
@@ -86,6 +87,7 @@ def export_task(task, directory) -> None:
         config = {
             **backbone_config,
             **hf.hugging_face_config(head_config, task.arguments),
+            **special_token_ids(task),
             **task.hugging_face_config(),
             "architectures": [head.architecture if head else form.architecture],
         }
@@ -122,6 +124,19 @@ def _backbone_config(form, backbone) -> dict[str, Any]:
         **{name: v[0] if isinstance(v, tuple) else v for name, v in form.fixed.items()},
         **hf.hugging_face_config(form.config, backbone.arguments),
         "torch_dtype": keras.dtype_policies.get(backbone.dtype_policy).variable_dtype,
+    }
+
+
+def special_token_ids(task) -> dict[str, Any]:
+    """Returns what a decoder of theirs has to know of the tokenizer."""
+    if task.preprocessor is None or "decoder_token_ids" not in task.backbone.input_names:
+        return {}
+    tokenizer = task.preprocessor.tokenizer
+    return {
+        "bos_token_id": tokenizer.start_token_id,
+        "eos_token_id": tokenizer.end_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "decoder_start_token_id": tokenizer.end_token_id,
     }
 
 

@@ -39,6 +39,8 @@ class Task(RecordedModel):
     preprocessor_cls: ClassVar[type]
     # The name of the abstract task, by which formats and tables know it.
     kind: ClassVar[str]
+    # Arguments that presets keep in a file of their own, which KerasHub passes over.
+    stored_apart: ClassVar[Mapping[str, str]] = {}
 
     def __new__(cls, *args, **kwargs):
         instance = super().__new__(cls, *args, **kwargs)
