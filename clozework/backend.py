@@ -1,6 +1,7 @@
 """What depends on the backend: which one Keras gets, and settings of each."""
 
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -15,6 +16,7 @@ from clozework.errors import MissingPackageError
 __all__ = [
     "BackendChoice",
     "allocate_variables",
+    "compiled_program",
     "configure_backend",
     "configured_backend",
     "fill_variable",
@@ -183,6 +185,45 @@ def allocate_variables(model) -> None:
     for variable in model.variables:
         if variable._value is None:
             variable._deferred_initialize()
+
+
+def compiled_program(function, *, read, changed):
+    """Returns `program(arrays, **options)`, which computes `function(arrays, **options)`.
+
+    JAX compiles it once for each shape of the arrays and each choice of options, which can be
+    hashed; weights are handed to the program, so that it holds none. PyTorch runs it as it is,
+    without gradients.
+
+    Args:
+        function: Takes a dict of arrays; its variables are those below.
+        read, changed: Functions that return the variables it reads, and those it assigns.
+    """
+    import keras
+
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.no_grad()(function)
+    if keras.backend.backend() != "jax":
+        return function
+    import jax
+
+    @functools.partial(jax.jit, static_argnames="options")
+    def pure(read_values, changed_values, arrays, options):
+        variables, values = [*read(), *changed()], [*read_values, *changed_values]
+        pairs = list(zip(variables, values, strict=True))
+        with keras.StatelessScope(state_mapping=pairs) as scope:
+            outputs = function(arrays, **dict(options))
+        return outputs, [scope.get_current_value(variable) for variable in changed()]
+
+    def program(arrays, **options):
+        values = [[variable.value for variable in variables()] for variables in (read, changed)]
+        outputs, values = pure(*values, arrays, tuple(sorted(options.items())))
+        for variable, value in zip(changed(), values, strict=True):
+            variable.assign(value)
+        return outputs
+
+    return program
 
 
 def while_loop(cond, body, loop_vars, *, maximum_iterations=None, changed=(), read=()):

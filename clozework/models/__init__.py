@@ -18,6 +18,8 @@ from clozework.models import (  # noqa: F401
 from clozework.presets import families
 from clozework.tasks import (
     Backbone,
+    CausalLM,
+    CausalLMPreprocessor,
     MaskedLM,
     MaskedLMPreprocessor,
     Preprocessor,
@@ -36,6 +38,8 @@ Classifier = TextClassifier
 
 _ABSTRACT = (
     Backbone,
+    CausalLM,
+    CausalLMPreprocessor,
     MaskedLM,
     MaskedLMPreprocessor,
     Preprocessor,

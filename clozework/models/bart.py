@@ -271,6 +271,7 @@ HUGGING_FACE = HuggingFaceFormat(
         "Seq2SeqLM": HuggingFaceHead(
             architecture="BartForConditionalGeneration",
             rows=(LOGITS_BIAS,),
+            preprocessor={"decoder_start_token_id": "decoder_start_token_id"},
         ),
         "TextClassifier": HuggingFaceHead(
             architecture="BartForSequenceClassification",

@@ -4,6 +4,7 @@ from clozework.presets.files import LocalFiles, MemoryFiles, PresetFiles
 from clozework.presets.h5_weights import read_h5, write_h5
 from clozework.presets.handle import open_handles, open_preset
 from clozework.presets.hugging_face_format import (
+    Combined,
     Converted,
     HuggingFaceFormat,
     HuggingFaceHead,
@@ -47,7 +48,7 @@ from clozework.presets.registry import (
 from clozework.presets.sentence_modules import SentenceModules, write_sentence_modules
 from clozework.presets.staging import staged_directory
 from clozework.presets.stored_model import StoredModel, open_stored_model
-from clozework.presets.weight_map import Computed, Layer, WeightMap
+from clozework.presets.weight_map import Computed, HeadsFirst, Layer, WeightMap
 
 __all__ = [
     "BACKBONE_FILES",
@@ -55,9 +56,11 @@ __all__ = [
     "PREPROCESSOR_FILES",
     "TOKENIZER_FILES",
     "Adapter",
+    "Combined",
     "Computed",
     "Converted",
     "Family",
+    "HeadsFirst",
     "HuggingFaceFormat",
     "HuggingFaceHead",
     "Layer",

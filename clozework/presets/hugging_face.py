@@ -11,7 +11,13 @@ import numpy as np
 from clozework.backend import fill_variable
 from clozework.errors import ClozeworkWarning, PresetError, PresetNotFoundError
 from clozework.presets.files import PresetFiles
-from clozework.presets.hugging_face_format import Converted, HuggingFaceFormat, HuggingFaceHead
+from clozework.presets.hugging_face_format import (
+    Combined,
+    ConfigTable,
+    Converted,
+    HuggingFaceFormat,
+    HuggingFaceHead,
+)
 from clozework.presets.registry import Family, families
 from clozework.presets.tensor_files import open_tensors, write_safetensors
 from clozework.presets.weight_map import WeightMap
@@ -65,11 +71,7 @@ def family_of_model_type(model_type: Any, where: str) -> tuple[Family, HuggingFa
     Raises:
         PresetError: If no family has it; it lists those that there are.
     """
-    known = {
-        family.hugging_face.model_type: (family, family.hugging_face)
-        for family in families()
-        if family.hugging_face is not None
-    }
+    known = {form.model_type: (family, form) for family in families() for form in family.forms}
     if model_type not in known:
         raise PresetError(
             f"{where} is a Hugging Face model of type {model_type!r}, which Clozework does not "
@@ -79,7 +81,7 @@ def family_of_model_type(model_type: Any, where: str) -> tuple[Family, HuggingFa
 
 
 def read_config_table(
-    table: Mapping[str, str | Converted],
+    table: ConfigTable,
     config: Mapping[str, Any],
     where: str,
     *,
@@ -93,6 +95,13 @@ def read_config_table(
     arguments: dict[str, Any] = {}
     problems: list[str] = []
     for ours, row in table.items():
+        if isinstance(row, Combined):
+            try:
+                arguments[ours] = row.read(config)
+            except (TypeError, ValueError, KeyError) as error:
+                stated = {name: config.get(name) for name in row.theirs}
+                problems.append(f"{stated} has no meaning here: {error}")
+            continue
         row = Converted(row) if isinstance(row, str) else row
         value = config.get(row.theirs, row.default)
         if value is None:
@@ -111,9 +120,8 @@ def read_config_table(
 def check_config(form: HuggingFaceFormat, config: Mapping[str, Any], where: str) -> None:
     """Raises `PresetError` for values that would change the numbers in a way that we don't have."""
     fixed = {**_FIXED, **form.fixed}
-    mapped = {row if isinstance(row, str) else row.theirs for row in form.config.values()}
-    for head in form.heads.values():
-        mapped.update(row if isinstance(row, str) else row.theirs for row in head.config.values())
+    tables = [form.config, *(head.config for head in form.heads.values())]
+    mapped = {name for table in tables for row in table.values() for name in _their_names(row)}
     problems = [f"{name!r} is not stated" for name in sorted(form.stated - config.keys())]
     for name, value in config.items():
         if name in fixed:
@@ -130,17 +138,24 @@ def check_config(form: HuggingFaceFormat, config: Mapping[str, Any], where: str)
         )
 
 
-def hugging_face_config(
-    table: Mapping[str, str | Converted], arguments: Mapping[str, Any]
-) -> dict[str, Any]:
+def hugging_face_config(table: ConfigTable, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Returns their config values for our arguments: the table read backwards."""
     config = {}
     for ours, row in table.items():
-        row = Converted(row) if isinstance(row, str) else row
-        value = row.write(arguments[ours])
+        if isinstance(row, Combined):
+            theirs, value = next(iter(row.theirs), ""), row.write(arguments)
+        else:
+            row = Converted(row) if isinstance(row, str) else row
+            theirs, value = row.theirs, row.write(arguments[ours])
         if value is not None:
-            config[row.theirs] = value
+            config[theirs] = value
     return config
+
+
+def _their_names(row: str | Converted | Combined) -> tuple[str, ...]:
+    if isinstance(row, str):
+        return (row,)
+    return row.theirs if isinstance(row, Combined) else (row.theirs,)
 
 
 def label_names_of(config: Mapping[str, Any]) -> list[str] | None:

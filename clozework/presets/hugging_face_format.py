@@ -6,7 +6,15 @@ from typing import Any
 
 from clozework.presets.weight_map import Computed, Layer
 
-__all__ = ["Converted", "HuggingFaceFormat", "HuggingFaceHead", "encoder_block_rows"]
+__all__ = [
+    "Combined",
+    "ConfigTable",
+    "Converted",
+    "HuggingFaceFormat",
+    "HuggingFaceHead",
+    "encoder_block_rows",
+    "is_any_model",
+]
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,30 @@ class Converted:
 
 
 @dataclass(frozen=True)
+class Combined:
+    """A config value that follows from several.
+
+    Attributes:
+        theirs: Names of their values that it stands for; the first is written.
+        read: Their config -> our value, which may be None; `ValueError` says what cannot be.
+        write: Our arguments -> their value; None leaves it out.
+    """
+
+    theirs: tuple[str, ...]
+    read: Callable[[Mapping[str, Any]], Any]
+    write: Callable[[Mapping[str, Any]], Any]
+
+
+# Our argument -> what it is there.
+ConfigTable = Mapping[str, "str | Converted | Combined"]
+
+
+def is_any_model(arguments: Mapping[str, Any]) -> bool:
+    """For families of which every model has the one form."""
+    return True
+
+
+@dataclass(frozen=True)
 class HuggingFaceHead:
     """How a task's head is stored.
 
@@ -30,15 +62,17 @@ class HuggingFaceHead:
         architecture: The class in `transformers`.
         rows: Weight rows of the head.
         config: Task argument -> their config value, as in `HuggingFaceFormat.config`.
+        preprocessor: Argument of the task's preprocessor -> their config value.
         skips: Layers of the backbone that this class of theirs does not have.
         implied: Task arguments of which this class of theirs has only one value.
     """
 
     architecture: str
     rows: tuple[Layer | Computed, ...]
-    config: Mapping[str, str | Converted] = field(default_factory=dict)
+    config: ConfigTable = field(default_factory=dict)
     skips: tuple[str, ...] = ()
     implied: Mapping[str, Any] = field(default_factory=dict)
+    preprocessor: Mapping[str, str | Converted] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,7 +83,8 @@ class HuggingFaceFormat:
         model_type: In `config.json`.
         architecture: The class in `transformers` that is a bare encoder.
         prefix: What their task models put before the encoder's tensor names.
-        config: Backbone argument -> name of their config value, or a `Converted` one.
+        config: Backbone argument -> name of their config value, or a `Converted` one, or a
+            `Combined` one.
         fixed: Their config values that the architecture implies; others are refused.
         stated: Names in `fixed` without which a config means something else.
         harmless: Names of their config values without effect on the numbers, beside the usual.
@@ -64,12 +99,14 @@ class HuggingFaceFormat:
         has_tokenizer_json: Whether an export needs a `tokenizer.json` beside the vocabulary.
         tokenizer_implied: Arguments of our tokenizer of which `tokenizer_class` has only one value;
             with other values an export names the class that takes all from `tokenizer.json`.
+        describes: Whether models with these backbone arguments have this form, in a family that has
+            several.
     """
 
     model_type: str
     architecture: str
     prefix: str
-    config: Mapping[str, str | Converted]
+    config: ConfigTable
     rows: tuple[Layer | Computed, ...]
     heads: Mapping[str, HuggingFaceHead]
     tokenizer_class: str
@@ -79,9 +116,10 @@ class HuggingFaceFormat:
     harmless: frozenset[str] = frozenset()
     skips: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
-    tokenizer_options: Mapping[str, str | Converted] = field(default_factory=dict)
+    tokenizer_options: ConfigTable = field(default_factory=dict)
     has_tokenizer_json: bool = False
     tokenizer_implied: Mapping[str, Any] = field(default_factory=dict)
+    describes: Callable[[Mapping[str, Any]], bool] = is_any_model
 
 
 def encoder_block_rows(ours: str, theirs: str, **names: str) -> tuple[Layer, ...]:

@@ -107,9 +107,20 @@ def object_record(instance: Any) -> dict[str, Any]:
     }
 
 
-def write_object(path: Path, instance: Any) -> None:
-    """Writes the record of `instance` to a JSON file."""
-    path.write_text(json.dumps(object_record(instance), indent=4), encoding="utf-8")
+def write_object(path: Path, instance: Any, *, stored_apart: Mapping[str, str] | None = None):
+    """Writes the record of `instance` to a JSON file.
+
+    Args:
+        path: The file.
+        instance: A model, a preprocessor or a tokenizer.
+        stored_apart: Arguments that go into files of their own beside it: argument -> file.
+    """
+    record = object_record(instance)
+    for argument, file in (stored_apart or {}).items():
+        value = record["config"].pop(argument, None)
+        if value is not None:
+            path.with_name(file).write_text(json.dumps(value, indent=2), encoding="utf-8")
+    path.write_text(json.dumps(record, indent=4), encoding="utf-8")
 
 
 def write_tokenizer(directory: Path, tokenizer: Any) -> None:

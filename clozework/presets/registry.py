@@ -61,6 +61,7 @@ class Family:
         aliases: Old class name -> class.
         presets: Built-in presets.
         hugging_face: Its form in Hugging Face `transformers`.
+        other_hugging_face: Further forms of it there, of which one may be that of a model.
     """
 
     name: str
@@ -71,6 +72,12 @@ class Family:
     aliases: Mapping[str, type] = field(default_factory=dict)
     presets: tuple[Preset, ...] = ()
     hugging_face: HuggingFaceFormat | None = None
+    other_hugging_face: tuple[HuggingFaceFormat, ...] = ()
+
+    @property
+    def forms(self) -> tuple[HuggingFaceFormat, ...]:
+        """Its forms in Hugging Face `transformers`, the usual one first."""
+        return (*([self.hugging_face] if self.hugging_face else []), *self.other_hugging_face)
 
     @property
     def classes(self) -> tuple[type, ...]:

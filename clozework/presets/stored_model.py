@@ -204,7 +204,8 @@ class _KerasPreset(StoredModel):
     def task_arguments(self, cls):
         if self._task is None or self._task.cls is not cls:
             return {}
-        return _plain(self._task, without=("backbone", "preprocessor", "dtype"))
+        arguments = _plain(self._task, without=("backbone", "preprocessor", "dtype"))
+        return {**arguments, **_stored_apart(self._files, cls)}
 
     def preprocessor_arguments(self, cls):
         stored = self._preprocessor
@@ -274,6 +275,10 @@ class _HuggingFaceModel(StoredModel):
             return modules.embedder_arguments() if modules is not None else {}
         head = self._form.heads[cls.kind]
         arguments = hf.read_config_table(head.config, self._config, self.name, required=False)
+        for argument in cls.stored_apart:
+            # Older checkpoints say it among the rest.
+            arguments[argument] = self._config
+        arguments.update(_stored_apart(self._files, cls))
         if "num_classes" in arguments and not self._has_head(head):
             del arguments["num_classes"]
             return arguments
@@ -288,7 +293,10 @@ class _HuggingFaceModel(StoredModel):
         )
         modules = self._sentence_modules if is_for_embedder else None
         if modules is None or modules.max_length is None:
-            return {}
+            kinds = [task.kind for task in self._family.tasks if task.preprocessor_cls is cls]
+            tables = (self._form.heads[kind].preprocessor for kind in kinds if kind != _EMBEDDER)
+            table = next(tables, {})
+            return hf.read_config_table(table, self._config, self.name, required=False)
         longest = self.backbone_arguments()["max_sequence_length"]
         return {"sequence_length": min(modules.max_length, longest)}
 
@@ -339,6 +347,12 @@ class _HuggingFaceModel(StoredModel):
 
     def _has_head(self, head) -> bool:
         return head.architecture in (self._config.get("architectures") or (head.architecture,))
+
+
+def _stored_apart(files: PresetFiles, cls: type) -> dict[str, Any]:
+    """Returns the arguments of a task that have files of their own, as far as these are there."""
+    stored = cls.stored_apart.items()
+    return {argument: files.read_json(file) for argument, file in stored if files.has(file)}
 
 
 def _plain(stored: StoredObject, *, without: tuple[str, ...]) -> dict[str, Any]:

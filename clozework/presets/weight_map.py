@@ -17,7 +17,7 @@ import numpy as np
 
 from clozework.errors import WeightsError
 
-__all__ = ["Computed", "Layer", "WeightMap", "stored_shape"]
+__all__ = ["Computed", "HeadsFirst", "Layer", "WeightMap", "stored_shape"]
 
 # Our variable name -> what PyTorch calls it. Checkpoints from before 2020 call the scale and offset
 # of a layer normalisation gamma and beta.
@@ -29,6 +29,7 @@ _KINDS = {
     "embeddings": ("weight",),
     "rel_embedding": ("weight",),
     "output_bias": ("bias",),
+    "scale": ("weight",),
 }
 
 
@@ -80,6 +81,24 @@ class Layer:
     @property
     def _modules(self) -> tuple[str, ...]:
         return (self.theirs,) if isinstance(self.theirs, str) else self.theirs
+
+
+@dataclass(frozen=True)
+class HeadsFirst(Layer):
+    """A `Layer` whose kernel is `(heads, in, head_dim)`, which PyTorch stores as `(out, in)`."""
+
+    def misfit(self, path: str, shape: Sequence[int], tensor: np.ndarray) -> str | None:
+        heads, width, head_dim = shape
+        expected = (heads * head_dim, width)
+        return None if tensor.shape == expected else f"is {tensor.shape}, not {expected}"
+
+    def read(self, path: str, shape: Sequence[int], tensor: np.ndarray) -> np.ndarray:
+        heads, width, head_dim = shape
+        return tensor.reshape(heads, head_dim, width).swapaxes(1, 2)
+
+    def write(self, path: str, value: np.ndarray) -> dict[str, np.ndarray]:
+        stored = np.ascontiguousarray(value.swapaxes(1, 2)).reshape(-1, value.shape[1])
+        return {self.sources(path)[0]: stored}
 
 
 @dataclass(frozen=True)

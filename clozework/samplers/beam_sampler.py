@@ -41,6 +41,8 @@ class BeamSampler(Sampler):
     [[2, 1, 1]]
     """
 
+    is_token_by_token = False
+
     def __init__(
         self,
         num_beams=5,

@@ -35,6 +35,8 @@ class ContrastiveSampler(Sampler):
     [[2, 1, 1]]
     """
 
+    is_token_by_token = False
+
     def __init__(self, k=5, alpha=0.6, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(k, int) or isinstance(k, bool) or k < 1:

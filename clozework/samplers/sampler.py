@@ -103,6 +103,8 @@ class Sampler:
     # Also of subclasses that do not call this constructor.
     temperature = 1.0
     logits_processing = ()
+    # Whether each token is final when it is chosen, so that `choose` is all of it.
+    is_token_by_token = True
 
     def __init__(self, temperature=1.0, *, logits_processing=()):
         if not temperature > 0:

@@ -1,6 +1,8 @@
 """The abstract classes: backbone, preprocessor, and each task with its own."""
 
 from clozework.tasks.backbone import Backbone
+from clozework.tasks.causal_lm import CausalLM
+from clozework.tasks.causal_lm_preprocessor import CausalLMPreprocessor
 from clozework.tasks.conversion import convert_preset
 from clozework.tasks.description import PresetDescription, describe_preset
 from clozework.tasks.entities import Entity
@@ -26,6 +28,8 @@ from clozework.tasks.token_classifier import TokenClassifier
 __all__ = [
     "Backbone",
     "Candidate",
+    "CausalLM",
+    "CausalLMPreprocessor",
     "Entity",
     "FilledMask",
     "FilledText",

@@ -120,7 +120,7 @@ def export_adapters(backbone, directory) -> None:
         scale = layer.lora_alpha / layer.lora_rank
         adapters[_kernel(layer).path] = Adapter(down, up * scale)
     with staged_directory(directory) as staged:
-        write_adapters(staged, form_of(type(backbone)), adapters)
+        write_adapters(staged, form_of(backbone), adapters)
 
 
 def _from_file(backbone, path: Path) -> dict[int, Adapter]:
@@ -154,9 +154,7 @@ def _from_peft(backbone, directory: Path) -> Iterator[tuple[int, Adapter]]:
     layers = _adaptable(backbone)
     kernels = {_kernel(layer).path: (i, tuple(_kernel(layer).shape)) for i, layer in layers.items()}
     shapes = {path: shape for path, (_, shape) in kernels.items()}
-    for path, adapter in read_adapters(
-        LocalFiles(directory), form_of(type(backbone)), shapes
-    ).items():
+    for path, adapter in read_adapters(LocalFiles(directory), form_of(backbone), shapes).items():
         yield kernels[path][0], adapter
 
 

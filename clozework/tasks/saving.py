@@ -33,6 +33,7 @@ __all__ = [
     "save_backbone",
     "save_preprocessor",
     "save_task",
+    "special_token_ids",
 ]
 
 # Special tokens that `transformers` names as we do.
@@ -58,7 +59,7 @@ def save_task(task, directory, max_shard_size: float) -> None:
     """See `Task.save_to_preset`."""
     with staged_directory(directory) as staged:
         _write_backbone(staged, task.backbone, max_shard_size)
-        write_object(staged / "task.json", task)
+        write_object(staged / "task.json", task, stored_apart=task.stored_apart)
         if task.has_task_weights():
             policies = task.backbone.quantized_policies
             values, names = stored_values(task, skip=(task.backbone,), policies=policies)
@@ -70,7 +71,7 @@ def save_task(task, directory, max_shard_size: float) -> None:
 
 def export_backbone(backbone, directory, *, tokenizer=None) -> None:
     """See `Backbone.export_to_transformers`; a tokenizer is exported with it."""
-    form = form_of(type(backbone))
+    form = form_of(backbone)
     _warn_of_skipped_layers(form, backbone)
     with staged_directory(directory) as staged:
         config = {
@@ -89,7 +90,7 @@ def export_backbone(backbone, directory, *, tokenizer=None) -> None:
 
 def export_task(task, directory) -> None:
     """See `Task.export_to_transformers`."""
-    form = form_of(type(task.backbone))
+    form = form_of(task.backbone)
     # A task of which theirs have no class is written as its encoder, and what it adds beside it.
     head = form.heads.get(task.kind)
     backbone_config = _backbone_config(form, task.backbone)
@@ -100,6 +101,7 @@ def export_task(task, directory) -> None:
         config = {
             **backbone_config,
             **hf.hugging_face_config(head_config, task.arguments),
+            **special_token_ids(task),
             **task.hugging_face_config(),
             "architectures": [architecture],
         }
@@ -142,6 +144,19 @@ def _backbone_config(form, backbone) -> dict[str, Any]:
         **{name: v[0] if isinstance(v, tuple) else v for name, v in form.fixed.items()},
         **hf.hugging_face_config(form.config, backbone.arguments),
         "torch_dtype": keras.dtype_policies.get(backbone.dtype_policy).variable_dtype,
+    }
+
+
+def special_token_ids(task) -> dict[str, Any]:
+    """Returns what a decoder of theirs has to know of the tokenizer."""
+    if task.preprocessor is None or "decoder_token_ids" not in task.backbone.input_names:
+        return {}
+    tokenizer = task.preprocessor.tokenizer
+    return {
+        "bos_token_id": tokenizer.start_token_id,
+        "eos_token_id": tokenizer.end_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "decoder_start_token_id": tokenizer.end_token_id,
     }
 
 
@@ -219,11 +234,14 @@ def _tokenizer_class(form, tokenizer) -> dict[str, str]:
     return {"tokenizer_class": "PreTrainedTokenizerFast", **roles}
 
 
-def form_of(backbone_cls: type):
-    """Returns the form of a backbone's family in Hugging Face `transformers`."""
-    form = family_of(backbone_cls).hugging_face
+def form_of(backbone):
+    """Returns the form of a backbone in Hugging Face `transformers`."""
+    forms = family_of(type(backbone)).forms
+    form = next((form for form in forms if form.describes(backbone.arguments)), None)
     if form is None:
+        known = f": there are {', '.join(form.architecture for form in forms)}" if forms else ""
         raise PresetError(
-            f"{backbone_cls.__name__} has no form in Hugging Face `transformers` to export to."
+            f"{type(backbone).__name__} with its arguments has no form in Hugging Face "
+            f"`transformers` to export to{known}."
         )
     return form

@@ -1,17 +1,38 @@
-"""The abstract sequence-to-sequence model."""
+"""The abstract sequence-to-sequence model: a text for a text."""
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
-from clozework.errors import InputError
+from clozework.errors import ConfigError, InputError
 from clozework.layers import LogitsBias
-from clozework.tasks.numbers import known_range
-from clozework.tasks.task import Task, without_needless_padding
+from clozework.presets.hugging_face import write_json
+from clozework.tasks.causal_lm import CausalLM
+from clozework.tasks.generation import rounded_length
+from clozework.tasks.generation_settings import GENERATION_FILE, GenerationSettings
+from clozework.tasks.saving import special_token_ids
+from clozework.tasks.task import without_needless_padding
+from clozework.tasks.text_inputs import text_examples
+from clozework.tasks.text_windows import text_windows
 
 __all__ = ["Seq2SeqLM"]
 
 
-class Seq2SeqLM(Task):
+class _OfNobody(str):
+    """A default that can be told from the same word handed in by a user."""
+
+    __slots__ = ()
+
+
+_DEFAULT_SAMPLER = _OfNobody("top_k")
+
+
+class Seq2SeqLM(CausalLM):
     """Base class of models that read one text and write another.
 
     `fit`, `evaluate` and `predict` take `{"encoder_text": [...], "decoder_text": [...]}`; see
@@ -20,66 +41,287 @@ class Seq2SeqLM(Task):
     Args:
         backbone: The family's backbone.
         preprocessor: What turns strings into inputs; None to hand in inputs.
+        generation_settings: How the model is meant to generate: options of `transformers`, as its
+            `generation_config.json` says them. `generate` follows them where no sampler is given
+            to `compile`.
 
     Outputs: Logits `(batch, decoder tokens, vocabulary)`, of the token that follows each.
     """
 
     kind = "Seq2SeqLM"
     hub_task = "text2text-generation"
+    prompt_inputs = ("decoder_token_ids", "decoder_padding_mask")
+    stored_apart = {"generation_settings": GENERATION_FILE}
+    _follows_settings = False
 
-    def __init__(self, backbone, preprocessor=None, **kwargs):
+    def __init__(self, backbone, preprocessor=None, *, generation_settings=None, **kwargs):
+        settings = generation_settings or {}
+        self.generation_settings = GenerationSettings.read(settings, type(self).__name__)
         self.backbone = backbone
         self.logits_bias = LogitsBias(dtype=backbone.dtype_policy, name="logits_bias")
-        outputs = self._logits(backbone.token_vectors(backbone(backbone.input)))
-        super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=outputs, **kwargs)
+        super().__init__(backbone, preprocessor, **kwargs)
 
-    def compile(self, optimizer="auto", loss="auto", *, weighted_metrics="auto", **kwargs):
-        """Sets what `fit` minimises; `"auto"` is Adam(2e-5), cross-entropy and accuracy."""
-        if optimizer == "auto":
-            optimizer = keras.optimizers.Adam(2e-5)
-        if loss == "auto":
-            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        if weighted_metrics == "auto":
-            weighted_metrics = [keras.metrics.SparseCategoricalAccuracy()]
-        super().compile(optimizer=optimizer, loss=loss, weighted_metrics=weighted_metrics, **kwargs)
+    def compile(
+        self,
+        optimizer="auto",
+        loss="auto",
+        *,
+        weighted_metrics="auto",
+        sampler=_DEFAULT_SAMPLER,
+        **kwargs,
+    ):
+        """Sets what `fit` minimises, and how `generate` chooses tokens; see `CausalLM.compile`.
+
+        Where no sampler is given, the model's `generation_settings` count before the default.
+        """
+        self._follows_settings = sampler is _DEFAULT_SAMPLER and bool(
+            self.generation_settings.stated()
+        )
+        if self._follows_settings:
+            sampler = self.generation_settings.sampler()
+        super().compile(
+            optimizer=optimizer,
+            loss=loss,
+            weighted_metrics=weighted_metrics,
+            sampler=str(sampler) if sampler is _DEFAULT_SAMPLER else sampler,
+            **kwargs,
+        )
+
+    def logits(self, vectors):
+        return self.logits_bias(super().logits(vectors))
+
+    def generate(self, inputs, max_length=None, stop_token_ids="auto", strip_prompt=False):
+        """Writes texts for texts.
+
+        Args:
+            inputs: A text, a list of texts, or `{"encoder_text": ..., "decoder_text": ...}` with
+                what the outputs begin with. Without a preprocessor a dict of arrays, those of the
+                decoder padded on the right up to the maximum length.
+            max_length: Most tokens of the decoder; that of the `generation_settings` by default,
+                else the preprocessor's `decoder_sequence_length`.
+            stop_token_ids, strip_prompt: As in `CausalLM.generate`.
+
+        Returns:
+            A string for a string, a list for a list; without a preprocessor the decoder's arrays.
+
+        Raises:
+            InputError: If an input is no text, or what an output begins with is longer than
+                `max_length`.
+        """
+        if max_length is None and self.preprocessor is not None and self._follows_settings:
+            longest = self.generation_settings.longest(prompt_length=1)
+            if longest is not None:
+                max_length = min(longest, self.backbone.longest_row or longest)
+        return super().generate(inputs, max_length, stop_token_ids, strip_prompt)
+
+    def summarize(self, texts, *, max_length: int | None = None):
+        """Returns summaries, as strings, for a model that was trained to write them.
+
+        A text that is longer than the encoder's rows is read in windows that fit, which end with a
+        sentence where they can; its summary is that of the windows, joined.
+
+        Args:
+            texts: A string, or a list of strings.
+            max_length: Most tokens of the summary of a window; see `generate`.
+
+        Returns:
+            A string for a string, a list of strings for a list; an empty one for an empty text.
+
+        Raises:
+            InputError: If there is no preprocessor, or anything is no text.
+        """
+        if self.preprocessor is None:
+            raise InputError("`summarize` needs a preprocessor; this model was made with None.")
+        examples, is_batched = text_examples(texts)
+        pairs = [i for i, example in enumerate(examples) if not isinstance(example, str)]
+        if pairs:
+            raise InputError(
+                f"`summarize` takes strings, but text {pairs[0]} is a pair. Join its parts."
+            )
+        # Room for the start and the end token.
+        num_tokens = self.preprocessor.encoder_sequence_length - 2
+        windows = [text_windows(self.preprocessor.tokenizer, text, num_tokens) for text in examples]
+        written = iter(self.generate(list(itertools.chain(*windows)), max_length=max_length))
+        joined = [
+            " ".join(summary.strip() for summary in itertools.islice(written, len(of_text)))
+            for of_text in windows
+        ]
+        return joined if is_batched else joined[0]
+
+    def stream(self, inputs, *, max_length=None, stop_token_ids="auto"):
+        raise ConfigError(
+            f"{type(self).__name__} has no `stream`, which is for models that go on with a text. "
+            f"Use `generate`."
+        )
+
+    def call_encoder(self, token_ids, padding_mask):
+        """Returns the encoder's vectors `(batch, tokens, hidden_dim)`."""
+        return self.backbone.encode(token_ids, padding_mask)
+
+    def call_decoder_with_cache(
+        self,
+        encoder_hidden_states,
+        encoder_padding_mask,
+        decoder_token_ids,
+        self_attention_cache=None,
+        self_attention_cache_update_index=None,
+        cross_attention_cache=None,
+        cross_attention_cache_update_index=None,
+    ):
+        """Returns logits and vectors of the decoder's tokens, and both caches, updated.
+
+        Args:
+            encoder_hidden_states: `(batch, encoder tokens, hidden_dim)`.
+            encoder_padding_mask: `(batch, encoder tokens)`.
+            decoder_token_ids: `(batch, tokens)`.
+            self_attention_cache, cross_attention_cache: `(batch, layers, 2, tokens, heads,
+                head_dim)`, of the decoder's tokens and of the encoder's.
+            self_attention_cache_update_index: Place of the first token.
+            cross_attention_cache_update_index: 0 where the cross-attention's cache is to be filled,
+                None where it is full.
+        """
+        if self_attention_cache is None:
+            vectors = self.backbone.decode(
+                decoder_token_ids, encoder_hidden_states, encoder_padding_mask=encoder_padding_mask
+            )
+            return self.logits(vectors), vectors, None, None
+        own, cross = (
+            [cache[:, i] for i in range(cache.shape[1])]
+            for cache in (self_attention_cache, cross_attention_cache)
+        )
+        vectors, caches = self.backbone.decode(
+            decoder_token_ids,
+            encoder_hidden_states,
+            start_index=self_attention_cache_update_index,
+            caches=list(zip(own, cross, strict=True)),
+            encoder_padding_mask=encoder_padding_mask,
+            cross_attention_cache_update_index=cross_attention_cache_update_index,
+        )
+        own, cross = (ops.stack(of_layers, axis=1) for of_layers in zip(*caches, strict=True))
+        return self.logits(vectors), vectors, own, cross
+
+    def generate_step(self, inputs, stop_token_ids=None, *, prompt_tokens=None):
+        """Fills in arrays; what `make_generate_function` compiles.
+
+        Args:
+            inputs: The backbone's inputs, `(batch, tokens)`: what outputs begin with, with room
+                behind it.
+            stop_token_ids, prompt_tokens: As in `CausalLM.generate_step`.
+
+        Returns:
+            The decoder's arrays, filled, as a dict.
+        """
+        token_ids = ops.cast(inputs["decoder_token_ids"], "int32")
+        padding_mask = ops.cast(inputs["decoder_padding_mask"], "bool")
+        encoder_mask = ops.cast(inputs["encoder_padding_mask"], "int32")
+        encoded = self.call_encoder(ops.cast(inputs["encoder_token_ids"], "int32"), encoder_mask)
+        batch, length = token_ids.shape
+        prompt_tokens = length if prompt_tokens is None else prompt_tokens
+        vectors, caches = self.backbone.decode(
+            token_ids[:, :prompt_tokens],
+            encoded,
+            caches=list(
+                zip(
+                    self._empty_caches(batch, length),
+                    self._empty_caches(batch, encoded.shape[1]),
+                    strict=True,
+                )
+            ),
+            encoder_padding_mask=encoder_mask,
+            cross_attention_cache_update_index=0,
+        )
+        own, cross = zip(*caches, strict=True)
+
+        def next_token(prompt, cache, index):
+            # Beams of a row stand side by side, and read the same text.
+            times = prompt.shape[0] // batch
+            of_encoder = [_repeated(x, times) for x in cross]
+            vectors, caches = self.backbone.decode(
+                ops.take(prompt, ops.reshape(index - 1, (1,)), axis=1),
+                encoded,
+                start_index=index - 1,
+                caches=list(zip(cache, of_encoder, strict=True)),
+                encoder_padding_mask=_repeated(encoder_mask, times),
+            )
+            cache = tuple(own for own, _ in caches)
+            return self.logits(vectors)[:, 0], vectors[:, 0], cache
+
+        return self.sampled(
+            next_token,
+            token_ids,
+            padding_mask,
+            cache=tuple(own),
+            hidden_states=ops.pad(vectors, ((0, 0), (0, length - prompt_tokens), (0, 0))),
+            stop_token_ids=stop_token_ids,
+        )
+
+    def compact_prompts(self, arrays: Mapping[str, np.ndarray]) -> tuple[dict, dict[str, Any]]:
+        compact, options = super().compact_prompts(arrays)
+        mask = arrays["encoder_padding_mask"]
+        used = int((mask > 0).sum(axis=1).max(initial=1))
+        length = min(mask.shape[1], rounded_length(used))
+        compact.update({name: arrays[name][:, :length] for name in _of_encoder(arrays)})
+        return compact, options
 
     def has_task_weights(self) -> bool:
         """Returns whether a bias of the logits is not zero: KerasHub's models have none."""
         bias = self.logits_bias.bias
         return bias._value is not None and bool(np.any(keras.ops.convert_to_numpy(bias)))
 
-    def prepare_labels(self, y):
-        if y is None:
-            raise InputError(
-                "Training a sequence-to-sequence model on arrays needs labels: pass as `y`, for "
-                "each token of the decoder, the one that follows it, `(batch, tokens)`."
-            )
-        lowest, highest = known_range("Labels", y) or (0, 0)
-        if lowest < 0 or highest >= self.backbone.vocabulary_size:
-            raise InputError(
-                f"Labels go from {lowest} to {highest}, but the vocabulary has the ids 0 to "
-                f"{self.backbone.vocabulary_size - 1}."
-            )
-        return y
-
-    def _training_batch(self, x, y, sample_weight):
-        batch = super()._training_batch(x, y, sample_weight)
+    def hugging_face_config(self) -> dict[str, Any]:
         if self.preprocessor is None:
-            return batch
-        length = batch[0]["decoder_token_ids"].shape[1]
-        return (batch[0], *(values[:, :length] for values in batch[1:]))
+            return {}
+        return {"decoder_start_token_id": self.preprocessor.decoder_start_token_id}
+
+    def write_extras(self, directory: Path) -> None:
+        content = {**special_token_ids(self), **self.hugging_face_config()}
+        content.update(self.generation_settings.stated())
+        write_json(directory / GENERATION_FILE, content)
+
+    def get_config(self):
+        config = super().get_config()
+        config.pop("generation_settings", None)
+        stated = self.generation_settings.stated()
+        return {**config, "generation_settings": stated} if stated else config
 
     def _prediction_batch(self, x, y, sample_weight):
+        (inputs,) = super()._prediction_batch(x, y, sample_weight)
         if self.preprocessor is None:
-            return super()._prediction_batch(x, y, sample_weight)
-        inputs, _, _ = self.preprocessor(x)
-        self.check_inputs(inputs)
+            return (inputs,)
         # The logits of all batches have one length, which is the decoder's.
-        return ({**inputs, **_encoder_part(without_needless_padding(inputs))},)
+        cut = without_needless_padding(inputs)
+        return ({**inputs, **{name: cut[name] for name in _of_encoder(inputs)}},)
 
-    def _logits(self, vectors):
-        return self.logits_bias(self.backbone.token_embedding(vectors, reverse=True))
+    def _stop_token_ids(self, stop_token_ids) -> tuple[int, ...]:
+        of_settings = self.generation_settings.stop_token_ids
+        is_auto = isinstance(stop_token_ids, str) and stop_token_ids == "auto"
+        if is_auto and self._follows_settings and of_settings is not None:
+            stop_token_ids = list(of_settings)
+        return super()._stop_token_ids(stop_token_ids)
+
+    def _prompts(self, inputs, max_length) -> tuple[dict[str, np.ndarray], bool]:
+        arrays, is_batched = super()._prompts(inputs, max_length)
+        if self.preprocessor is None or not self._follows_settings:
+            return arrays, is_batched
+        # As in `transformers`: where nothing is given, a text begins with its first token alone.
+        ids_name, mask_name = self.prompt_inputs
+        mask = arrays[mask_name] > 0
+        is_surplus = mask & (mask.sum(axis=1, keepdims=True) == 2) & (np.cumsum(mask, axis=1) == 2)
+        pad = self.preprocessor.tokenizer.pad_token_id
+        token_ids = np.where(is_surplus, pad, arrays[ids_name])
+        return {**arrays, ids_name: token_ids, mask_name: mask & ~is_surplus}, is_batched
+
+    def _empty_caches(self, batch: int, tokens: int) -> list:
+        """Returns room for keys and values of each layer."""
+        backbone = self.backbone
+        num_heads = backbone.num_decoder_heads
+        shape = (batch, 2, tokens, num_heads, backbone.hidden_dim // num_heads)
+        return [ops.zeros(shape, self.compute_dtype) for _ in range(backbone.num_decoder_layers)]
 
 
-def _encoder_part(inputs):
-    return {name: values for name, values in inputs.items() if name.startswith("encoder_")}
+def _of_encoder(inputs: Mapping[str, Any]) -> list[str]:
+    return [name for name in inputs if name.startswith("encoder_")]
+
+
+def _repeated(x, times: int):
+    return x if times == 1 else ops.repeat(x, times, axis=0)

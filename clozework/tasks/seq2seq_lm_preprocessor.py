@@ -24,6 +24,8 @@ class Seq2SeqLMPreprocessor(Preprocessor):
         tokenizer: The family's tokenizer.
         encoder_sequence_length, decoder_sequence_length: Number of tokens of every row, special
             ones included; `sequence_length` is another name of the second.
+        decoder_start_token_id: What the decoder's rows begin with, before the start token; the end
+            token by default.
 
     Outputs: `(x, y, sample_weight)`: x as the model takes it, y for each token of the decoder the
         next one, sample_weight False where that is padding.
@@ -38,6 +40,7 @@ class Seq2SeqLMPreprocessor(Preprocessor):
         encoder_sequence_length=1024,
         decoder_sequence_length=1024,
         *,
+        decoder_start_token_id=None,
         name=None,
         dtype=None,
         trainable=True,
@@ -50,6 +53,14 @@ class Seq2SeqLMPreprocessor(Preprocessor):
             trainable=trainable,
         )
         self.encoder_sequence_length = encoder_sequence_length
+        self._decoder_start_token_id = decoder_start_token_id
+
+    @property
+    def decoder_start_token_id(self) -> int:
+        """What the decoder's rows begin with."""
+        # Asked for at use: of a `.keras` file the tokenizer gets its vocabulary last.
+        given = self._decoder_start_token_id
+        return self.tokenizer.end_token_id if given is None else given
 
     @property
     def encoder_sequence_length(self) -> int:
@@ -109,6 +120,9 @@ class Seq2SeqLMPreprocessor(Preprocessor):
                 given, `"decoder_text"`, what the outputs begin with.
             encoder_sequence_length, decoder_sequence_length, sequence_length: In place of those
                 of the preprocessor; the last two are the same.
+
+        Raises:
+            InputError: If what an output begins with is longer than the decoder's rows.
         """
         if isinstance(x, Mapping) and "decoder_text" not in x and "encoder_text" in x:
             x = x["encoder_text"]
@@ -116,6 +130,12 @@ class Seq2SeqLMPreprocessor(Preprocessor):
         examples = [(e, "") if isinstance(e, str) else e for e in examples]
         encoder_texts, decoder_texts = _halves(examples)
         length = decoder_sequence_length or sequence_length or self.decoder_sequence_length
+        longest = 2 + max(map(len, self.tokenizer.encode_ids(decoder_texts)), default=0)
+        if longest > length:
+            raise InputError(
+                f"The decoder's text begins with {longest} tokens, but is to have at most "
+                f"{length}. Raise `max_length`, or shorten 'decoder_text'."
+            )
         token_ids, mask = self._decoder_rows(decoder_texts, length, is_finished=False)
         arrays = {
             **self._encoder_rows(encoder_texts, encoder_sequence_length),
@@ -130,14 +150,19 @@ class Seq2SeqLMPreprocessor(Preprocessor):
         is_kept = np.asarray(x["decoder_padding_mask"]).astype(bool)
         is_kept &= ~np.isin(token_ids, self.tokenizer.special_token_ids)
         if token_ids.ndim == 1:
-            return self.tokenizer.detokenize(token_ids[is_kept].tolist())
-        rows = [ids[kept].tolist() for ids, kept in zip(token_ids, is_kept, strict=True)]
-        return self.tokenizer.detokenize(rows)
+            return self.tokenizer.detokenize(token_ids[is_kept])
+        return [
+            self.tokenizer.detokenize(row[kept])
+            for row, kept in zip(token_ids, is_kept, strict=True)
+        ]
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["sequence_length"], config["truncate"]
-        return {**config, **{name: getattr(self, name) for name in self.length_names}}
+        config.update({name: getattr(self, name) for name in self.length_names})
+        if self.decoder_start_token_id != self.tokenizer.end_token_id:
+            config["decoder_start_token_id"] = self.decoder_start_token_id
+        return config
 
     def _encoder_rows(self, texts: list[str], length: int | None) -> dict[str, np.ndarray]:
         start, end = self.tokenizer.start_token_id, self.tokenizer.end_token_id
@@ -146,8 +171,9 @@ class Seq2SeqLMPreprocessor(Preprocessor):
         return {"encoder_token_ids": token_ids, "encoder_padding_mask": mask}
 
     def _decoder_rows(self, texts: list[str], length: int, *, is_finished: bool):
-        start, end = self.tokenizer.start_token_id, self.tokenizer.end_token_id
-        return self._rows(texts, length, start=[end, start], end=[end] if is_finished else [])
+        start = [self.decoder_start_token_id, self.tokenizer.start_token_id]
+        end = [self.tokenizer.end_token_id] if is_finished else []
+        return self._rows(texts, length, start=start, end=end)
 
     def _rows(self, texts: list[str], length: int, *, start: list[int], end: list[int]):
         ids = self.tokenizer.encode_ids(texts)

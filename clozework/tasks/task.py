@@ -41,6 +41,8 @@ class Task(RecordedModel):
     kind: ClassVar[str]
     # What Hugging Face's hub calls it, for model cards.
     hub_task: ClassVar[str]
+    # Arguments that presets keep in a file of their own, which KerasHub passes over.
+    stored_apart: ClassVar[Mapping[str, str]] = {}
 
     def __new__(cls, *args, **kwargs):
         instance = super().__new__(cls, *args, **kwargs)

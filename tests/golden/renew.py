@@ -23,6 +23,7 @@ _WIDTH = 90
 _VERBS = {
     "MaskedLM": "fill masks",
     "Seq2SeqLM": "summarise",
+    "CausalLM": "generate",
     "TextClassifier": "classify",
     "TextEmbedder": "embed",
     "TokenClassifier": "tag",

