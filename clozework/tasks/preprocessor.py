@@ -38,6 +38,8 @@ class Preprocessor:
     backbone_cls: ClassVar[type]
     tokenizer_cls: ClassVar[type]
     config_file = "preprocessor.json"
+    # The arguments that say how long rows are.
+    length_names: ClassVar[tuple[str, ...]] = ("sequence_length",)
 
     def __init__(
         self,

@@ -22,6 +22,9 @@ SEQUENCE_LENGTH = 16
 SIZES = {
     "num_layers": 2,
     "num_heads": 2,
+    "num_query_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 6,
     "hidden_dim": 8,
     "intermediate_dim": 12,
     "max_sequence_length": SEQUENCE_LENGTH,
@@ -29,6 +32,16 @@ SIZES = {
     "bucket_size": 4,
 }
 TASK_ARGUMENTS = {"num_classes": 3}
+# How the SentencePiece models of a family differ from those of most.
+TRAINING = {
+    "GemmaTokenizer": {
+        "model_type": "bpe",
+        "byte_fallback": True,
+        "eos_id": 1,
+        "bos_id": 2,
+        "vocab_size": 330,
+    }
+}
 
 
 def tiny_tokenizer(family: Family):
@@ -54,7 +67,8 @@ def tiny_backbone(family: Family, **changes):
 def tiny_preprocessor(task_cls: type, **changes):
     """Returns the preprocessor of a task class."""
     tokenizer = tiny_tokenizer(family_of_task(task_cls))
-    return task_cls.preprocessor_cls(tokenizer, **{"sequence_length": SEQUENCE_LENGTH, **changes})
+    lengths = dict.fromkeys(task_cls.preprocessor_cls.length_names, SEQUENCE_LENGTH)
+    return task_cls.preprocessor_cls(tokenizer, **{**lengths, **changes})
 
 
 def tiny_task(task_cls: type, *, backbone=None, **changes):
@@ -78,7 +92,22 @@ def family_of_task(task_cls: type) -> Family:
 
 def has_padding_mask(family: Family) -> bool:
     """Tells whether the family's encoder is told what is padding; FNet computes on it as well."""
-    return "padding_mask" in family.backbone.input_names
+    return any(name.endswith("padding_mask") for name in family.backbone.input_names)
+
+
+def names_of(inputs, kind: str) -> list[str]:
+    """Returns the names of inputs of a kind, such as "token_ids": two for encoder and decoder."""
+    return [name for name in inputs if name.endswith(kind)]
+
+
+def main_task(family: Family) -> type:
+    """Returns the task that a family is made for: the first that it names."""
+    return family.tasks[0]
+
+
+def has_classifier(family: Family) -> bool:
+    """Tells whether there is a classifier of the family."""
+    return any(task.kind == "TextClassifier" for task in family.tasks)
 
 
 def randomised(model):
@@ -109,7 +138,12 @@ def random_inputs(family: Family, lengths, tokens: int | None = None) -> dict[st
         "segment_ids": (generator.integers(0, 2, shape) * mask).astype("int32"),
         "padding_mask": mask,
     }
-    return {name: inputs[name] for name in family.backbone.input_names}
+    return {name: inputs[_plain(name)].copy() for name in family.backbone.input_names}
+
+
+def _plain(name: str) -> str:
+    """The name of an input without that of a half."""
+    return name.removeprefix("encoder_").removeprefix("decoder_")
 
 
 def task_inputs(task_cls: type) -> dict[str, np.ndarray]:
@@ -126,6 +160,7 @@ def task_labels(task_cls: type) -> np.ndarray:
         "MaskedLM": np.array([[5, 6], [7, 7]]),
         "TextClassifier": np.array([2, 0]),
         "TextEmbedder": np.zeros((2, SIZES["hidden_dim"]), "float32"),
+        "CausalLM": np.full((2, 8), 6),
     }
     return labels[task_cls.kind]
 
@@ -159,7 +194,9 @@ def _special_tokens(tokenizer_cls: type) -> list[str]:
     """Start, padding, end, as fairseq numbers them, then the others; the mask is not among them."""
     roles = tokenizer_cls.special_tokens_by_role
     first = [roles[role] for role in ("start", "pad", "end")]
-    return [token for token in dict.fromkeys([*first, *roles.values()]) if token != roles["mask"]]
+    return [
+        token for token in dict.fromkeys([*first, *roles.values()]) if token != roles.get("mask")
+    ]
 
 
 def _word_piece_arguments(tokenizer_cls: type):
@@ -177,7 +214,7 @@ def _byte_pair_arguments(tokenizer_cls: type):
             done += letter
             merged.append(done)
     tokens = [*_special_tokens(tokenizer_cls), "<unk>", "Ġ", *letters, *dict.fromkeys(merged)]
-    tokens.append(tokenizer_cls.special_tokens_by_role["mask"])
+    tokens.append(tokenizer_cls.special_tokens_by_role.get("mask", "<mask>"))
     return {
         "vocabulary": {token: i for i, token in enumerate(tokens)},
         "merges": list(dict.fromkeys(merges)),
@@ -202,18 +239,22 @@ def _trained_proto(tokenizer_cls: type) -> bytes:
         "eos_piece": roles["end"],
         "unk_piece": "[UNK]",
     }
-    appended = ("<mask>", *tokenizer_cls.appended_tokens)
+    appended = (None, "<mask>", *tokenizer_cls.appended_tokens)
     model = io.BytesIO()
+    options = {
+        "vocab_size": 60,
+        "hard_vocab_limit": False,
+        **({} if tokenizer_cls.has_fairseq_ids else pieces),
+        **({} if roles.get("mask") in appended else {"control_symbols": [roles["mask"]]}),
+        **TRAINING.get(tokenizer_cls.__name__, {}),
+    }
     sentencepiece.SentencePieceTrainer.train(
         # Words that occur often, and not only in one place, become pieces.
         sentence_iterator=iter([*TEXTS, *WORDS] * 50),
         model_writer=model,
-        vocab_size=60,
-        hard_vocab_limit=False,
         normalization_rule_name="identity",
         num_threads=1,
         minloglevel=2,
-        **({} if tokenizer_cls.has_fairseq_ids else pieces),
-        **({} if roles["mask"] in appended else {"control_symbols": [roles["mask"]]}),
+        **options,
     )
     return model.getvalue()
