@@ -68,12 +68,7 @@ class GemmaBackbone(Backbone):
         dtype=None,
         **kwargs,
     ):
-        if num_query_heads % num_key_value_heads or head_dim % 2 or intermediate_dim % 2:
-            raise ConfigError(
-                f"`num_query_heads` must be a multiple of `num_key_value_heads`, `head_dim` and "
-                f"`intermediate_dim` must be even. Received: {num_query_heads} and "
-                f"{num_key_value_heads}, {head_dim}, {intermediate_dim}."
-            )
+        _check_widths(num_query_heads, num_key_value_heads, head_dim, intermediate_dim)
         self.token_embedding = ReversibleEmbedding(
             vocabulary_size,
             hidden_dim,
@@ -238,6 +233,16 @@ class GemmaCausalLM(CausalLM):
         if scoring_mode == "logits":
             return logits
         return keras.losses.sparse_categorical_crossentropy(target_ids, logits, from_logits=True)
+
+
+def _check_widths(num_query_heads, num_key_value_heads, head_dim, intermediate_dim) -> None:
+    """Raises `ConfigError` for numbers that do not go together; whole ones come here."""
+    if num_query_heads % num_key_value_heads or head_dim % 2 or intermediate_dim % 2:
+        raise ConfigError(
+            f"`num_query_heads` must be a multiple of `num_key_value_heads`, `head_dim` and "
+            f"`intermediate_dim` must be even. Received: {num_query_heads} and "
+            f"{num_key_value_heads}, {head_dim}, {intermediate_dim}."
+        )
 
 
 FAMILY = Family(
