@@ -12,6 +12,7 @@ from clozework.models import (  # noqa: F401
     distil_bert,
     electra,
     f_net,
+    gemma,
     roberta,
     xlm_roberta,
 )

@@ -43,6 +43,7 @@ class CausalLM(Task):
     """
 
     kind = "CausalLM"
+    hub_task = "text-generation"
     prompt_inputs: ClassVar[tuple[str, str]] = ("token_ids", "padding_mask")
     sampler: Any = None
 
@@ -254,6 +255,9 @@ class CausalLM(Task):
                 f"{self.backbone.vocabulary_size - 1}."
             )
         return y
+
+    def usage(self):
+        return 'print(model.generate("A text", max_length=30))'
 
     def get_compile_config(self):
         """Called by Keras when it writes a `.keras` file."""

@@ -114,6 +114,9 @@ class Seq2SeqLM(CausalLM):
                 max_length = min(longest, self.backbone.longest_row or longest)
         return super().generate(inputs, max_length, stop_token_ids, strip_prompt)
 
+    def usage(self):
+        return 'print(model.generate("A text."))'
+
     def summarize(self, texts, *, max_length: int | None = None):
         """Returns summaries, as strings, for a model that was trained to write them.
 

@@ -44,6 +44,7 @@ LAYER_NAMES = {
         pooled_dense""",
     "deberta_v3": """token_embedding embeddings_layer_norm embeddings_dropout rel_embedding
         disentangled_attention_encoder_layer_0 disentangled_attention_encoder_layer_1""",
+    "gemma": "token_embedding decoder_block_0 decoder_block_1 final_normalization",
 }
 HEAD_LAYER_NAMES = {
     "AlbertTextClassifier": "output_dropout logits",
@@ -157,6 +158,7 @@ def test_layers_of_heads_have_the_names_of_kerashub(task):
         "TextEmbedder": "pooling normalization",
         "Seq2SeqLM": "token_embedding",
         "TokenClassifier": "classifier_dropout logits",
+        "CausalLM": "token_embedding",
     }
     expected = HEAD_LAYER_NAMES.get(type(task).__name__) or others[task.kind]
     names = {layer.name for layer in task.layers}
@@ -166,7 +168,11 @@ def test_layers_of_heads_have_the_names_of_kerashub(task):
 
 def test_a_backbone_can_be_cut_at_any_layer(family, backbone):
     inputs = random_inputs(family, LENGTHS)
-    blocks = [layer for layer in backbone.layers if re.search(r"layer_\d$", layer.name)]
+    blocks = [
+        layer
+        for layer in backbone.layers
+        if re.search(r"(layer|block)_\d$|final_normalization", layer.name)
+    ]
     cut = keras.Model(backbone.input, blocks[0].output)
     rest = keras.Model(backbone.input, blocks[-1].output)
     vectors = keras.ops.convert_to_numpy(cut(inputs))

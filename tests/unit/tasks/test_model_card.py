@@ -38,7 +38,17 @@ def test_a_card_says_what_the_model_is(classifier, tmp_path):
 
 # The example is longer than the rows of a tiny model that knows few words.
 @pytest.mark.filterwarnings("ignore:.*are cut at:clozework.errors.ClozeworkWarning")
-@pytest.mark.parametrize("name", ["RobertaMaskedLM", "BertTextClassifier", "BertTextEmbedder"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BartSeq2SeqLM",
+        "BertTextClassifier",
+        "BertTextEmbedder",
+        "BertTokenClassifier",
+        "GemmaCausalLM",
+        "RobertaMaskedLM",
+    ],
+)
 def test_the_code_of_a_card_runs(name, tmp_path, monkeypatch):
     tiny_task(TASKS[name]).save_to_preset(tmp_path / "saved")
     code = code_of(card_of(tmp_path / "saved"))
