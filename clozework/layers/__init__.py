@@ -28,10 +28,12 @@ from clozework.layers.embeddings import (
     TokenAndPositionEmbedding,
 )
 from clozework.layers.f_net_encoder import FNetEncoder
+from clozework.layers.gemma_decoder_block import GemmaDecoderBlock, RMSNormalization
 from clozework.layers.logits_bias import LogitsBias
 from clozework.layers.masked_lm_head import MaskedLMHead
 from clozework.layers.masking import MaskedLMMaskGenerator, check_mask_rates
 from clozework.layers.packing import MultiSegmentPacker, StartEndPacker
+from clozework.layers.rotary_embedding import RotaryEmbedding
 from clozework.layers.text_masks import positions_within_texts, self_attention_mask
 from clozework.layers.text_pooling import POOLING_MODES, TextPooling
 from clozework.layers.transformer_decoder import TransformerDecoder
@@ -43,13 +45,16 @@ __all__ = [
     "DisentangledAttentionEncoder",
     "DisentangledSelfAttention",
     "FNetEncoder",
+    "GemmaDecoderBlock",
     "LogitsBias",
     "MaskedLMHead",
     "MaskedLMMaskGenerator",
     "MultiSegmentPacker",
     "PositionEmbedding",
+    "RMSNormalization",
     "RelativeEmbedding",
     "ReversibleEmbedding",
+    "RotaryEmbedding",
     "SinePositionEncoding",
     "StartEndPacker",
     "TextPooling",

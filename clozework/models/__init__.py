@@ -10,6 +10,7 @@ from clozework.models import (  # noqa: F401
     deberta_v3,
     distil_bert,
     f_net,
+    gemma,
     roberta,
     xlm_roberta,
 )

@@ -143,12 +143,13 @@ def hugging_face_config(table: ConfigTable, arguments: Mapping[str, Any]) -> dic
     config = {}
     for ours, row in table.items():
         if isinstance(row, Combined):
-            theirs, value = next(iter(row.theirs), ""), row.write(arguments)
-        else:
-            row = Converted(row) if isinstance(row, str) else row
-            theirs, value = row.theirs, row.write(arguments[ours])
+            # A null is written: to leave it out would mean their default.
+            config.update({name: row.write(arguments) for name in row.theirs[:1]})
+            continue
+        row = Converted(row) if isinstance(row, str) else row
+        value = row.write(arguments[ours])
         if value is not None:
-            config[theirs] = value
+            config[row.theirs] = value
     return config
 
 

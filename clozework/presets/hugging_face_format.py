@@ -35,9 +35,9 @@ class Combined:
     """A config value that follows from several.
 
     Attributes:
-        theirs: Names of their values that it stands for; the first is written.
+        theirs: Names of their values that it stands for; the first is written, if there is any.
         read: Their config -> our value, which may be None; `ValueError` says what cannot be.
-        write: Our arguments -> their value; None leaves it out.
+        write: Our arguments -> their value.
     """
 
     theirs: tuple[str, ...]

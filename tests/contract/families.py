@@ -22,6 +22,9 @@ SEQUENCE_LENGTH = 16
 SIZES = {
     "num_layers": 2,
     "num_heads": 2,
+    "num_query_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 6,
     "hidden_dim": 8,
     "intermediate_dim": 12,
     "max_sequence_length": SEQUENCE_LENGTH,
@@ -29,6 +32,16 @@ SIZES = {
     "bucket_size": 4,
 }
 TASK_ARGUMENTS = {"num_classes": 3}
+# How the SentencePiece models of a family differ from those of most.
+TRAINING = {
+    "GemmaTokenizer": {
+        "model_type": "bpe",
+        "byte_fallback": True,
+        "eos_id": 1,
+        "bos_id": 2,
+        "vocab_size": 330,
+    }
+}
 
 
 def tiny_tokenizer(family: Family):
@@ -92,6 +105,11 @@ def main_task(family: Family) -> type:
     return family.tasks[0]
 
 
+def has_classifier(family: Family) -> bool:
+    """Tells whether there is a classifier of the family."""
+    return any(task.kind == "TextClassifier" for task in family.tasks)
+
+
 def randomised(model):
     """Gives every variable random values, those of norms and biases too; returns the model."""
     generator = np.random.default_rng(7)
@@ -142,6 +160,7 @@ def task_labels(task_cls: type) -> np.ndarray:
         "MaskedLM": np.array([[5, 6], [7, 7]]),
         "TextClassifier": np.array([2, 0]),
         "TextEmbedder": np.zeros((2, SIZES["hidden_dim"]), "float32"),
+        "CausalLM": np.full((2, 8), 6),
         "Seq2SeqLM": np.full((2, 8), 6),
     }
     return labels[task_cls.kind]
@@ -221,18 +240,22 @@ def _trained_proto(tokenizer_cls: type) -> bytes:
         "eos_piece": roles["end"],
         "unk_piece": "[UNK]",
     }
-    appended = ("<mask>", *tokenizer_cls.appended_tokens)
+    appended = (None, "<mask>", *tokenizer_cls.appended_tokens)
     model = io.BytesIO()
+    options = {
+        "vocab_size": 60,
+        "hard_vocab_limit": False,
+        **({} if tokenizer_cls.has_fairseq_ids else pieces),
+        **({} if roles.get("mask") in appended else {"control_symbols": [roles["mask"]]}),
+        **TRAINING.get(tokenizer_cls.__name__, {}),
+    }
     sentencepiece.SentencePieceTrainer.train(
         # Words that occur often, and not only in one place, become pieces.
         sentence_iterator=iter([*TEXTS, *WORDS] * 50),
         model_writer=model,
-        vocab_size=60,
-        hard_vocab_limit=False,
         normalization_rule_name="identity",
         num_threads=1,
         minloglevel=2,
-        **({} if tokenizer_cls.has_fairseq_ids else pieces),
-        **({} if roles["mask"] in appended else {"control_symbols": [roles["mask"]]}),
+        **options,
     )
     return model.getvalue()

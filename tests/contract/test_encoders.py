@@ -36,6 +36,7 @@ LAYER_NAMES = {
         pooled_dense""",
     "deberta_v3": """token_embedding embeddings_layer_norm embeddings_dropout rel_embedding
         disentangled_attention_encoder_layer_0 disentangled_attention_encoder_layer_1""",
+    "gemma": "token_embedding decoder_block_0 decoder_block_1 final_normalization",
 }
 HEAD_LAYER_NAMES = {
     "BartTextClassifier": "pooling pooled_dropout pooled_dense classifier_dropout logits",
@@ -145,6 +146,7 @@ def test_layers_of_heads_have_the_names_of_kerashub(task):
     others = {
         "MaskedLM": "mlm_head",
         "TextEmbedder": "pooling normalization",
+        "CausalLM": "token_embedding",
         "Seq2SeqLM": "token_embedding",
     }
     expected = HEAD_LAYER_NAMES.get(type(task).__name__) or others[task.kind]
@@ -155,9 +157,15 @@ def test_layers_of_heads_have_the_names_of_kerashub(task):
 
 def test_a_backbone_can_be_cut_at_any_layer(family, backbone):
     inputs = random_inputs(family, LENGTHS)
-    first_block = next(layer for layer in backbone.layers if layer.name.endswith("layer_0"))
+    first_block = next(
+        layer for layer in backbone.layers if layer.name.endswith(("layer_0", "block_0"))
+    )
     cut = keras.Model(backbone.input, first_block.output)
-    last_block = [layer for layer in backbone.layers if layer.name.endswith("layer_1")][-1]
+    last_block = [
+        layer
+        for layer in backbone.layers
+        if layer.name.endswith(("layer_1", "final_normalization"))
+    ][-1]
     rest = keras.Model(backbone.input, last_block.output)
     vectors = keras.ops.convert_to_numpy(cut(inputs))
     assert vectors.shape == (3, 6, 8)

@@ -18,7 +18,7 @@ from tests.contract.families import outputs_of
 PRESETS = Path(__file__).parents[1] / "golden" / "example_presets"
 NAMES = sorted(path.name for path in PRESETS.iterdir() if path.is_dir())
 # Those of tasks whose preprocessing and predictions do not depend on chance.
-PLAIN_NAMES = [name for name in NAMES if not name.endswith(("masked_lm", "seq2seq"))]
+PLAIN_NAMES = [n for n in NAMES if not n.endswith(("masked_lm", "causal_lm", "seq2seq"))]
 # What KerasHub does not store, and so loses: its rows come back with 1024 tokens.
 OURS_ALONE = {"encoder_sequence_length", "decoder_sequence_length"}
 OLD_CLASS_NAMES = {"TextClassifierPreprocessor": "Preprocessor", "TextClassifier": "Classifier"}
@@ -40,6 +40,7 @@ def golden_text(name):
 
 def task_base(name):
     bases = {
+        "causal_lm": models.CausalLM,
         "masked_lm": models.MaskedLM,
         "classifier": models.TextClassifier,
         "embedder": models.TextEmbedder,
@@ -103,6 +104,21 @@ def test_predict_on_text_gives_the_golden_numbers(name):
         expected = golden["predict"]
     predicted = task.predict(golden["texts"][:2], verbose=0)
     np.testing.assert_allclose(predicted, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("seq2seq")])
+def test_greedy_texts_for_texts_are_the_golden_ones(name):
+    model = models.Seq2SeqLM.from_preset(PRESETS / name)
+    model.compile(sampler="greedy")
+    golden = golden_text(name)
+    assert model.generate(golden["texts"][:2], max_length=8) == golden["greedy"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("causal_lm")])
+def test_generators_give_the_golden_texts(name):
+    causal_lm = models.CausalLM.from_preset(PRESETS / name)
+    golden = golden_text(name)
+    assert causal_lm.generate(golden["texts"][:2]) == golden["greedy"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,6 +10,7 @@ import pytest
 
 from clozework import models
 from clozework.errors import ClozeworkWarning, PresetNotFoundError, WeightsError
+from clozework.tasks.arguments import argument_defaults
 from tests.contract.families import (
     TEXTS,
     assert_same_outputs,
@@ -24,6 +25,7 @@ from tests.contract.families import (
 )
 
 TASK_BASES = {
+    "CausalLM": models.CausalLM,
     "MaskedLM": models.MaskedLM,
     "TextClassifier": models.TextClassifier,
     "TextEmbedder": models.TextEmbedder,
@@ -74,7 +76,8 @@ def test_metadata_counts_the_parameters(task, saved):
 
 
 def test_shards_give_the_same_numbers(family, backbone, tmp_path):
-    backbone.save_to_preset(tmp_path / "preset", max_shard_size=4e-6)
+    largest = max(np.prod(weight.shape) * 4 for weight in backbone.weights)
+    backbone.save_to_preset(tmp_path / "preset", max_shard_size=1.1 * largest / 1e9)
     assert len(list((tmp_path / "preset").glob("model_*.weights.h5"))) > 1
     loaded = family.backbone.from_preset(tmp_path / "preset")
     assert_same_outputs(loaded, backbone, random_inputs(family, [8, 5]))
@@ -153,6 +156,8 @@ def test_low_precision_survives_saving(family, tmp_path, dtype):
 
 
 def test_own_arguments_of_ours_survive_saving(family, tmp_path):
+    if "activation" not in argument_defaults(family.backbone):
+        return
     backbone = tiny_backbone(family, activation="relu", name="mine")
     backbone.trainable = False
     backbone.save_to_preset(tmp_path / "preset")
@@ -176,7 +181,9 @@ def test_label_names_survive(classifier_cls, tmp_path, fmt):
 
 def test_arguments_of_preprocessors_survive(task_cls, tmp_path):
     changes = dict.fromkeys(task_cls.preprocessor_cls.length_names, 11)
-    if "sequence_length" in changes:
+    if task_cls.kind == "CausalLM":
+        changes.update(add_start_token=False, add_end_token=False)
+    elif "sequence_length" in changes:
         changes["truncate"] = "waterfall"
     if task_cls.kind == "MaskedLM":
         changes.update(mask_selection_rate=0.3, mask_selection_length=7, mask_token_rate=0.5)
@@ -221,8 +228,9 @@ def test_a_weights_file_that_lacks_a_layer_is_refused(family, backbone, tmp_path
     backbone.save_to_preset(tmp_path / "preset")
     (tmp_path / "preset" / "manifest.json").unlink()
     with h5py.File(tmp_path / "preset" / "model.weights.h5", "a") as file:
-        del file["layers/layer_normalization/vars/0"]
-    with pytest.raises(WeightsError, match="'layers/layer_normalization/vars/0' is missing"):
+        norm = next(name for name in file["layers"] if name.endswith("_normalization"))
+        del file[f"layers/{norm}/vars/0"]
+    with pytest.raises(WeightsError, match=f"'layers/{norm}/vars/0' is missing"):
         family.backbone.from_preset(tmp_path / "preset")
 
 

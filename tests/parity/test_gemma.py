@@ -1,0 +1,158 @@
+"""Gemma and Gemma 2 give the numbers and the texts of `transformers`, read and written."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from clozework import models
+from clozework.errors import PresetError
+
+TINY = {
+    "vocab_size": 40,
+    "hidden_size": 12,
+    "intermediate_size": 20,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 6,
+    "initializer_range": 0.5,
+}
+GEMMA_2 = {
+    **TINY,
+    "query_pre_attn_scalar": 6,
+    "sliding_window": 4,
+    "attn_logit_softcapping": 5.0,
+    "final_logit_softcapping": 3.0,
+}
+CONFIGS = {
+    "gemma": ("gemma", TINY),
+    "gemma-odd": ("gemma", {**TINY, "num_key_value_heads": 1, "rms_norm_eps": 1e-3}),
+    "gemma2": ("gemma2", GEMMA_2),
+    "gemma2-odd": (
+        "gemma2",
+        {
+            **GEMMA_2,
+            "query_pre_attn_scalar": 3,
+            "attn_logit_softcapping": None,
+            "final_logit_softcapping": None,
+            "num_hidden_layers": 2,
+        },
+    ),
+}
+LENGTHS = np.array([9, 5, 1])
+MASK = (np.arange(9) < LENGTHS[:, None]).astype("int32")
+IDS = np.random.default_rng(1).integers(3, 40, size=(3, 9)).astype("int32") * MASK
+
+
+def random_model(name, **changes):
+    """Returns a causal LM of theirs with all parameters random."""
+    model_type, values = CONFIGS[name]
+    config = transformers.AutoConfig.for_model(model_type, **{**values, **changes})
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.4)
+    return model.eval()
+
+
+def upstream(model):
+    with torch.no_grad():
+        return model(
+            input_ids=torch.tensor(IDS).long(),
+            attention_mask=torch.tensor(MASK).long(),
+            output_hidden_states=True,
+        )
+
+
+def assert_close(ours, theirs):
+    is_token = MASK.astype(bool)
+    ours, theirs = keras.ops.convert_to_numpy(ours)[is_token], theirs.numpy()[is_token]
+    assert np.abs(ours - theirs).max() / max(1.0, np.abs(theirs).max()) <= 1e-5
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def pair(request, tmp_path_factory):
+    """A model of theirs, and ours that was read from its directory."""
+    theirs = random_model(request.param)
+    directory = tmp_path_factory.mktemp("theirs") / "model"
+    theirs.save_pretrained(directory)
+    return theirs, models.CausalLM.from_preset(directory, preprocessor=None)
+
+
+def test_hidden_states_and_logits(pair):
+    theirs, ours = pair
+    inputs, expected = {"token_ids": IDS, "padding_mask": MASK}, upstream(theirs)
+    assert_close(ours.backbone(inputs), expected.hidden_states[-1])
+    assert_close(ours(inputs), expected.logits)
+
+
+def test_greedy_texts(pair):
+    theirs, ours = pair
+    prompts = IDS[:, :4].clip(3)
+    expected = theirs.generate(
+        torch.tensor(prompts).long(),
+        attention_mask=torch.ones(3, 4).long(),
+        max_length=14,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    generated = ours.generate(
+        {"token_ids": prompts, "padding_mask": np.ones_like(prompts)},
+        max_length=14,
+        stop_token_ids=None,
+    )
+    np.testing.assert_array_equal(generated["token_ids"], expected.numpy())
+
+
+def test_export(pair, tmp_path):
+    theirs, ours = pair
+    ours.export_to_transformers(tmp_path / "ours")
+    again, report = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / "ours", output_loading_info=True, attn_implementation="eager"
+    )
+    assert type(again) is type(theirs)
+    assert not report["unexpected_keys"]
+    assert not report["missing_keys"]
+    outputs, expected = upstream(again.eval()), upstream(theirs)
+    assert_close(outputs.logits.numpy(), expected.logits)
+    ours.backbone.export_to_transformers(tmp_path / "bare")
+    assert_close(
+        ours.backbone({"token_ids": IDS, "padding_mask": MASK}), expected.hidden_states[-1]
+    )
+    bare = transformers.AutoModel.from_pretrained(tmp_path / "bare", attn_implementation="eager")
+    with torch.no_grad():
+        states = bare(torch.tensor(IDS).long(), attention_mask=torch.tensor(MASK).long())[0]
+    assert_close(states.numpy(), expected.hidden_states[-1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"query_pre_attn_scalar": 5}, "neither head_dim nor hidden_size divided by the heads"),
+        ({"layer_types": ["full_attention"] * 3}, "with and without a window must alternate"),
+        ({"attention_bias": True}, "'attention_bias' is True, Clozework has only False"),
+    ],
+)
+def test_what_gemma_2_does_not_compute_is_refused(tmp_path, changes, message):
+    random_model("gemma2", **changes).save_pretrained(tmp_path / "theirs")
+    with pytest.raises(PresetError, match=message):
+        models.CausalLM.from_preset(tmp_path / "theirs", preprocessor=None)
+
+
+def test_a_mixture_of_both_has_no_form_of_theirs(tmp_path):
+    backbone = models.GemmaBackbone(
+        vocabulary_size=9,
+        num_layers=1,
+        num_query_heads=1,
+        num_key_value_heads=1,
+        hidden_dim=4,
+        intermediate_dim=4,
+        head_dim=2,
+        final_logit_soft_cap=3.0,
+    )
+    with pytest.raises(PresetError, match="with its arguments has no form .*GemmaModel, Gemma2"):
+        backbone.export_to_transformers(tmp_path / "ours")
