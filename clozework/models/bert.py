@@ -35,6 +35,7 @@ from clozework.tasks import (
     MaskedLM,
     MaskedLMPreprocessor,
     PooledOutputClassifier,
+    QuestionAnswerer,
     TextClassifierPreprocessor,
     TextEmbedder,
     TextEmbedderPreprocessor,
@@ -46,6 +47,7 @@ __all__ = [
     "BertBackbone",
     "BertMaskedLM",
     "BertMaskedLMPreprocessor",
+    "BertQuestionAnswerer",
     "BertTextClassifier",
     "BertTextClassifierPreprocessor",
     "BertTextEmbedder",
@@ -233,12 +235,24 @@ class BertTokenClassifier(TokenClassifier):
     preprocessor_cls = BertTextClassifierPreprocessor
 
 
+class BertQuestionAnswerer(QuestionAnswerer):
+    """BERT that finds answers in a context; see `QuestionAnswerer`."""
+
+    preprocessor_cls = BertTextClassifierPreprocessor
+
+
 FAMILY = Family(
     name="bert",
     title="BERT",
     backbone=BertBackbone,
     tokenizer=BertTokenizer,
-    tasks=(BertMaskedLM, BertTextClassifier, BertTextEmbedder, BertTokenClassifier),
+    tasks=(
+        BertMaskedLM,
+        BertTextClassifier,
+        BertTextEmbedder,
+        BertTokenClassifier,
+        BertQuestionAnswerer,
+    ),
     aliases={
         "BertClassifier": BertTextClassifier,
         "BertPreprocessor": BertTextClassifierPreprocessor,

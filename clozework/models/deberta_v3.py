@@ -37,6 +37,7 @@ from clozework.tasks import (
     FirstTokenHead,
     MaskedLM,
     MaskedLMPreprocessor,
+    QuestionAnswerer,
     TextClassifier,
     TextClassifierPreprocessor,
     TextEmbedder,
@@ -49,6 +50,7 @@ __all__ = [
     "DebertaV3Backbone",
     "DebertaV3MaskedLM",
     "DebertaV3MaskedLMPreprocessor",
+    "DebertaV3QuestionAnswerer",
     "DebertaV3TextClassifier",
     "DebertaV3TextClassifierPreprocessor",
     "DebertaV3TextEmbedder",
@@ -210,6 +212,12 @@ class DebertaV3TokenClassifier(TokenClassifier):
     preprocessor_cls = DebertaV3TextClassifierPreprocessor
 
 
+class DebertaV3QuestionAnswerer(QuestionAnswerer):
+    """DeBERTaV3 that finds answers in a context; see `QuestionAnswerer`."""
+
+    preprocessor_cls = DebertaV3TextClassifierPreprocessor
+
+
 FAMILY = Family(
     name="deberta_v3",
     title="DeBERTaV3",
@@ -220,6 +228,7 @@ FAMILY = Family(
         DebertaV3TextClassifier,
         DebertaV3TextEmbedder,
         DebertaV3TokenClassifier,
+        DebertaV3QuestionAnswerer,
     ),
     aliases={
         "DebertaV3Classifier": DebertaV3TextClassifier,

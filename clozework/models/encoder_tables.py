@@ -105,4 +105,9 @@ def token_heads(stem: str, *, skips: tuple[str, ...] = ()) -> dict[str, HuggingF
             config={"num_classes": CLASS_NAMES},
             skips=skips,
         ),
+        "QuestionAnswerer": HuggingFaceHead(
+            architecture=f"{stem}ForQuestionAnswering",
+            rows=(Layer("logits", "qa_outputs"),),
+            skips=skips,
+        ),
     }

@@ -34,6 +34,7 @@ from clozework.tasks import (
     MaskedLM,
     MaskedLMPreprocessor,
     PooledOutputClassifier,
+    QuestionAnswerer,
     TextClassifierPreprocessor,
     TokenClassifier,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "FNetBackbone",
     "FNetMaskedLM",
     "FNetMaskedLMPreprocessor",
+    "FNetQuestionAnswerer",
     "FNetTextClassifier",
     "FNetTextClassifierPreprocessor",
     "FNetTokenClassifier",
@@ -203,6 +205,12 @@ class FNetTokenClassifier(TokenClassifier):
     preprocessor_cls = FNetTextClassifierPreprocessor
 
 
+class FNetQuestionAnswerer(QuestionAnswerer):
+    """FNet that finds answers in a context; see `QuestionAnswerer`."""
+
+    preprocessor_cls = FNetTextClassifierPreprocessor
+
+
 # An absent activation means another one than in the other encoders.
 _ACTIVATION = {"default": "gelu_new"}
 
@@ -211,7 +219,7 @@ FAMILY = Family(
     title="FNet",
     backbone=FNetBackbone,
     tokenizer=FNetTokenizer,
-    tasks=(FNetMaskedLM, FNetTextClassifier, FNetTokenClassifier),
+    tasks=(FNetMaskedLM, FNetTextClassifier, FNetTokenClassifier, FNetQuestionAnswerer),
     aliases={
         "FNetClassifier": FNetTextClassifier,
         "FNetPreprocessor": FNetTextClassifierPreprocessor,

@@ -1,5 +1,6 @@
 """The abstract classes: backbone, preprocessor, and each task with its own."""
 
+from clozework.tasks.answers import Answer
 from clozework.tasks.backbone import Backbone
 from clozework.tasks.conversion import convert_preset
 from clozework.tasks.description import PresetDescription, describe_preset
@@ -7,6 +8,7 @@ from clozework.tasks.entities import Entity
 from clozework.tasks.masked_lm import Candidate, FilledMask, FilledText, MaskedLM
 from clozework.tasks.masked_lm_preprocessor import MaskedLMPreprocessor
 from clozework.tasks.preprocessor import Preprocessor
+from clozework.tasks.question_answerer import QuestionAnswerer
 from clozework.tasks.task import Task
 from clozework.tasks.text_classifier import (
     FirstTokenHead,
@@ -20,6 +22,7 @@ from clozework.tasks.text_embedder_preprocessor import TextEmbedderPreprocessor
 from clozework.tasks.token_classifier import TokenClassifier
 
 __all__ = [
+    "Answer",
     "Backbone",
     "Candidate",
     "Entity",
@@ -32,6 +35,7 @@ __all__ = [
     "PooledOutputHead",
     "Preprocessor",
     "PresetDescription",
+    "QuestionAnswerer",
     "Task",
     "TextClassifier",
     "TextClassifierPreprocessor",

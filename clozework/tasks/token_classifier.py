@@ -17,7 +17,7 @@ from clozework.tasks.label_names import (
     numbers_of_names,
     shown,
 )
-from clozework.tasks.numbers import known_range
+from clozework.tasks.numbers import known_range, softmax
 from clozework.tasks.tags import (
     OUTSIDE,
     TagScheme,
@@ -251,7 +251,7 @@ class TokenClassifier(Task):
             values[1 : 1 + w.stop - w.start] for w, values in zip(windows, outputs, strict=True)
         ]
         joined = joined_windows(windows, outputs, lengths)
-        return [_softmax(values) if self.is_logits else values for values in joined]
+        return [softmax(values) if self.is_logits else values for values in joined]
 
     def _labelled_rows(self, texts, y) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         """Returns inputs, the number of each token's tag, and 1 for tokens that have one."""
@@ -335,8 +335,3 @@ def _sorted(names: Sequence[str]) -> list[str]:
 
 def _with_prefixes(labels: Sequence[str]) -> list[str]:
     return [OUTSIDE, *(f"{prefix}-{label}" for prefix in "BI" for label in labels)]
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return weights / weights.sum(axis=-1, keepdims=True)

@@ -132,7 +132,7 @@ def test_layers_have_the_names_of_kerashub(family, backbone):
 
 def test_layers_of_heads_have_the_names_of_kerashub(task):
     others = {"MaskedLM": "mlm_head", "TextEmbedder": "pooling normalization"}
-    others["TokenClassifier"] = "classifier_dropout logits"
+    others |= {"TokenClassifier": "classifier_dropout logits", "QuestionAnswerer": "logits"}
     expected = HEAD_LAYER_NAMES.get(type(task).__name__) or others[task.kind]
     names = {layer.name for layer in task.layers}
     assert set(expected.split()) <= names

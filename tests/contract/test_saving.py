@@ -26,6 +26,7 @@ from tests.contract.families import (
 TASK_BASES = {
     "MaskedLM": models.MaskedLM,
     "TextClassifier": models.TextClassifier,
+    "QuestionAnswerer": models.QuestionAnswerer,
     "TextEmbedder": models.TextEmbedder,
     "TokenClassifier": models.TokenClassifier,
 }

@@ -25,6 +25,7 @@ _VERBS = {
     "TextClassifier": "classify",
     "TextEmbedder": "embed",
     "TokenClassifier": "tag",
+    "QuestionAnswerer": "answer questions",
 }
 
 
