@@ -27,6 +27,7 @@ __all__ = [
     "unallocated_variables",
     "unused_weights_allowed",
     "values_kept",
+    "while_loop",
 ]
 
 _PREFERENCE = ("jax", "torch")
@@ -182,6 +183,41 @@ def allocate_variables(model) -> None:
     for variable in model.variables:
         if variable._value is None:
             variable._deferred_initialize()
+
+
+def while_loop(cond, body, loop_vars, *, maximum_iterations=None, changed=(), read=()):
+    """Repeats `body` while `cond` holds, as `keras.ops.while_loop`.
+
+    JAX traces the body once: what it changes in variables has to go from turn to turn as a value,
+    and a scope that catches the changes hides the values of the scope around it.
+
+    Args:
+        cond, body, loop_vars, maximum_iterations: As in `keras.ops.while_loop`.
+        changed: Variables that the body assigns, such as the state of random numbers.
+        read: Variables that it reads, if they may have other values in a scope around this.
+    """
+    import keras
+
+    if keras.backend.backend() != "jax" or not changed:
+        return keras.ops.while_loop(cond, body, loop_vars, maximum_iterations)
+    constants = [(variable, variable.value) for variable in read]
+    constants = [(v, value) for v, value in constants if not any(v is other for other in changed)]
+
+    def scoped_body(values, loop_vars):
+        pairs = [*constants, *zip(changed, values, strict=True)]
+        with keras.StatelessScope(state_mapping=pairs) as scope:
+            loop_vars = body(*loop_vars)
+        return [scope.get_current_value(variable) for variable in changed], tuple(loop_vars)
+
+    values, loop_vars = keras.ops.while_loop(
+        lambda values, loop_vars: cond(*loop_vars),
+        scoped_body,
+        ([variable.value for variable in changed], tuple(loop_vars)),
+        maximum_iterations,
+    )
+    for variable, value in zip(changed, values, strict=True):
+        variable.assign(value)
+    return loop_vars
 
 
 def own_attributes(layer) -> dict:

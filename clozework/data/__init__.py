@@ -16,10 +16,12 @@ What counts as what:
   `(x, y)` or `(x, y, sample_weight)`. In x a string is an example, a tuple of strings a pair,
   a list or an array a batch. `("text", "label")` is therefore a text with its label; a pair
   of texts without a label is `(("first", "second"),)`.
+* Where the texts of an example have names, a dict or a row with these names is a pair.
 """
 
 from clozework.data.batches import Batches, CollectionBatches, StreamBatches, quiet_end_of_stream
 from clozework.data.making import make_dataset
+from clozework.data.named import named_texts
 from clozework.data.splitting import split_validation
 from clozework.data.streams import open_stream
 
@@ -28,6 +30,7 @@ __all__ = [
     "CollectionBatches",
     "StreamBatches",
     "make_dataset",
+    "named_texts",
     "open_stream",
     "quiet_end_of_stream",
     "split_validation",

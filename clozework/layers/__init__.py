@@ -15,6 +15,7 @@ positions restart at the first token of each packed text.
 """
 
 from clozework.layers.activations import activation_function, activation_name
+from clozework.layers.cached_attention import CachedMultiHeadAttention
 from clozework.layers.disentangled_attention import (
     DisentangledAttentionEncoder,
     DisentangledSelfAttention,
@@ -27,18 +28,22 @@ from clozework.layers.embeddings import (
     TokenAndPositionEmbedding,
 )
 from clozework.layers.f_net_encoder import FNetEncoder
+from clozework.layers.logits_bias import LogitsBias
 from clozework.layers.masked_lm_head import MaskedLMHead
 from clozework.layers.masking import MaskedLMMaskGenerator, check_mask_rates
 from clozework.layers.packing import MultiSegmentPacker, StartEndPacker
 from clozework.layers.text_masks import positions_within_texts, self_attention_mask
 from clozework.layers.text_pooling import POOLING_MODES, TextPooling
+from clozework.layers.transformer_decoder import TransformerDecoder
 from clozework.layers.transformer_encoder import TransformerEncoder
 
 __all__ = [
     "POOLING_MODES",
+    "CachedMultiHeadAttention",
     "DisentangledAttentionEncoder",
     "DisentangledSelfAttention",
     "FNetEncoder",
+    "LogitsBias",
     "MaskedLMHead",
     "MaskedLMMaskGenerator",
     "MultiSegmentPacker",
@@ -49,6 +54,7 @@ __all__ = [
     "StartEndPacker",
     "TextPooling",
     "TokenAndPositionEmbedding",
+    "TransformerDecoder",
     "TransformerEncoder",
     "activation_function",
     "activation_name",

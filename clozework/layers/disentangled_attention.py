@@ -12,7 +12,7 @@ from keras import ops
 
 from clozework.errors import ConfigError
 from clozework.layers.text_masks import self_attention_mask
-from clozework.layers.transformer_encoder import EncoderBlock
+from clozework.layers.transformer_block import TransformerBlock
 
 __all__ = ["DisentangledAttentionEncoder", "DisentangledSelfAttention", "RelativeEmbedding"]
 
@@ -241,7 +241,7 @@ class DisentangledSelfAttention(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("clozework")
-class DisentangledAttentionEncoder(EncoderBlock):
+class DisentangledAttentionEncoder(TransformerBlock):
     """An encoder block with disentangled attention; see `TransformerEncoder` for the rest.
 
     Args:

@@ -2,7 +2,13 @@
 
 from keras import ops
 
-__all__ = ["positions_within_texts", "self_attention_mask"]
+__all__ = [
+    "attention_mask_between",
+    "causal_mask",
+    "joined_masks",
+    "positions_within_texts",
+    "self_attention_mask",
+]
 
 
 def self_attention_mask(padding_mask):
@@ -21,11 +27,64 @@ def self_attention_mask(padding_mask):
     >>> ops.convert_to_numpy(self_attention_mask(np.array([[1, 2, 0]]))).astype(int).tolist()
     [[[1, 0, 0], [0, 1, 0], [1, 1, 0]]]
     """
-    padding_mask = ops.cast(padding_mask, "int32")
-    queries = ops.expand_dims(padding_mask, 2)
-    keys = ops.expand_dims(padding_mask, 1)
+    return attention_mask_between(padding_mask, padding_mask)
+
+
+def attention_mask_between(query_mask, key_mask):
+    """Returns which token of one row may attend to which of another, such as the encoder's.
+
+    Args:
+        query_mask, key_mask: Padding masks `(batch, tokens)` of the two rows.
+
+    Returns:
+        Booleans `(batch, query tokens, key tokens)`, by the rule of `self_attention_mask`.
+
+    Example:
+    >>> mask = attention_mask_between(np.array([[1, 2]]), np.array([[1, 2, 0]]))
+    >>> ops.convert_to_numpy(mask).astype(int).tolist()
+    [[[1, 0, 0], [0, 1, 0]]]
+    """
+    queries = ops.expand_dims(ops.cast(query_mask, "int32"), 2)
+    keys = ops.expand_dims(ops.cast(key_mask, "int32"), 1)
     same_text = ops.logical_or(ops.equal(queries, keys), ops.equal(queries, 0))
     return ops.logical_and(same_text, ops.greater(keys, 0))
+
+
+def causal_mask(num_queries, num_keys, start_index=0):
+    """Returns the mask that lets no token attend to a later one.
+
+    Args:
+        num_queries, num_keys: Tokens of the two rows.
+        start_index: Place of the first query among the keys.
+
+    Returns:
+        Booleans `(1, num_queries, num_keys)`.
+
+    Example:
+    >>> ops.convert_to_numpy(causal_mask(2, 4, start_index=1)).astype(int).tolist()
+    [[[1, 1, 0, 0], [1, 1, 1, 0]]]
+    """
+    queries = ops.arange(num_queries, dtype="int32") + ops.cast(start_index, "int32")
+    keys = ops.arange(num_keys, dtype="int32")
+    return ops.expand_dims(ops.expand_dims(queries, 1) >= keys, 0)
+
+
+def joined_masks(*masks):
+    """Returns what all masks allow; those that are None allow everything.
+
+    Returns:
+        Booleans, or None where all are None.
+
+    Example:
+    >>> ops.convert_to_numpy(joined_masks(None, np.array([1, 0]), np.array([1, 1]))).tolist()
+    [True, False]
+    """
+    joined = None
+    for mask in masks:
+        if mask is not None:
+            mask = ops.cast(mask, "bool")
+            joined = mask if joined is None else ops.logical_and(joined, mask)
+    return joined
 
 
 def positions_within_texts(padding_mask):

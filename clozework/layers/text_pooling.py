@@ -7,16 +7,16 @@ from clozework.errors import ConfigError
 
 __all__ = ["POOLING_MODES", "TextPooling"]
 
-POOLING_MODES = ("mean", "cls", "max")
+POOLING_MODES = ("mean", "cls", "max", "lasttoken")
 
 
 @keras.saving.register_keras_serializable("clozework")
 class TextPooling(keras.layers.Layer):
-    """One vector for each row: the mean, the first or the maximum of its tokens' vectors.
+    """One vector for each row: the mean, first, last or maximum of its tokens' vectors.
 
     Args:
         mode: `"mean"` of all tokens, `"cls"` for the first token, `"max"` of each component over
-            all tokens.
+            all tokens, `"lasttoken"` for the last one that is not padding.
 
     Call arguments:
         inputs: `(batch, tokens, hidden_dim)`.
@@ -44,6 +44,11 @@ class TextPooling(keras.layers.Layer):
         if self.mode == "cls":
             return inputs[:, 0, :]
         is_token = ops.expand_dims(ops.not_equal(padding_mask, 0), -1)
+        if self.mode == "lasttoken":
+            # The count of tokens so far is highest at the last one, and stays so in the padding.
+            last = ops.argmax(ops.cumsum(ops.cast(is_token, "int32"), axis=1), axis=1)
+            pooled = ops.take_along_axis(inputs, ops.expand_dims(last, -1), axis=1)[:, 0, :]
+            return ops.where(ops.any(is_token, axis=1), pooled, ops.zeros_like(pooled))
         has_tokens = ops.any(is_token, axis=1)
         # Half floats would lose digits in a sum over hundreds of tokens.
         x = ops.cast(inputs, "float32")

@@ -5,9 +5,11 @@ Every class of a family is public here, under KerasHub's old names as well.
 
 # Order of import is order of registration: a family comes after those it builds on.
 from clozework.models import (  # noqa: F401
+    bart,
     bert,
     deberta_v3,
     distil_bert,
+    electra,
     f_net,
     roberta,
     xlm_roberta,
@@ -19,6 +21,8 @@ from clozework.tasks import (
     MaskedLMPreprocessor,
     Preprocessor,
     QuestionAnswerer,
+    Seq2SeqLM,
+    Seq2SeqLMPreprocessor,
     Task,
     TextClassifier,
     TextClassifierPreprocessor,
@@ -36,6 +40,8 @@ _ABSTRACT = (
     MaskedLMPreprocessor,
     Preprocessor,
     QuestionAnswerer,
+    Seq2SeqLM,
+    Seq2SeqLMPreprocessor,
     Task,
     TextClassifier,
     TextClassifierPreprocessor,

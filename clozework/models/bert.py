@@ -6,19 +6,15 @@ Every other encoder here is described by how it differs from this one.
 
 import keras
 
-from clozework.layers import (
-    PositionEmbedding,
-    ReversibleEmbedding,
-    TransformerEncoder,
-    activation_name,
-)
+from clozework.layers import TransformerEncoder, activation_name
 from clozework.models.built_in_presets import built_in_presets
 from clozework.models.encoder_tables import (
     ENCODER_CONFIG,
     MASKED_LM_CONFIG,
+    SEGMENT_EMBEDDING_ROWS,
     WORD_PIECE_OPTIONS,
+    bert_masked_lm_rows,
     classifier_head,
-    masked_lm_rows,
     token_heads,
 )
 from clozework.presets import (
@@ -31,9 +27,9 @@ from clozework.presets import (
     register,
 )
 from clozework.tasks import (
-    Backbone,
     MaskedLM,
     MaskedLMPreprocessor,
+    PooledOutputBackbone,
     PooledOutputClassifier,
     QuestionAnswerer,
     TextClassifierPreprocessor,
@@ -57,7 +53,7 @@ __all__ = [
 ]
 
 
-class BertBackbone(Backbone):
+class BertBackbone(PooledOutputBackbone):
     """BERT encoder: one vector per token, and one for the text.
 
     Args:
@@ -89,8 +85,6 @@ class BertBackbone(Backbone):
     (1, 8)
     """
 
-    input_names = ("token_ids", "segment_ids", "padding_mask")
-
     def __init__(
         self,
         vocabulary_size,
@@ -107,26 +101,14 @@ class BertBackbone(Backbone):
         layer_norm_epsilon=1e-12,
         **kwargs,
     ):
-        initializer = keras.initializers.TruncatedNormal(stddev=0.02)
-        self.token_embedding = ReversibleEmbedding(
+        self.make_embeddings(
             vocabulary_size,
             hidden_dim,
-            embeddings_initializer=initializer.clone(),
+            max_sequence_length=max_sequence_length,
+            num_segments=num_segments,
+            dropout=dropout,
+            layer_norm_epsilon=layer_norm_epsilon,
             dtype=dtype,
-            name="token_embedding",
-        )
-        self.position_embedding = PositionEmbedding(
-            max_sequence_length, initializer.clone(), dtype=dtype, name="position_embedding"
-        )
-        self.segment_embedding = keras.layers.Embedding(
-            num_segments, hidden_dim, initializer.clone(), dtype=dtype, name="segment_embedding"
-        )
-        self.embeddings_add = keras.layers.Add(dtype=dtype, name="embeddings_add")
-        self.embeddings_layer_norm = keras.layers.LayerNormalization(
-            epsilon=layer_norm_epsilon, dtype=dtype, name="embeddings_layer_norm"
-        )
-        self.embeddings_dropout = keras.layers.Dropout(
-            dropout, dtype=dtype, name="embeddings_dropout"
         )
         self.transformer_layers = [
             TransformerEncoder(
@@ -135,32 +117,19 @@ class BertBackbone(Backbone):
                 dropout=dropout,
                 activation=activation_name(activation),
                 layer_norm_epsilon=layer_norm_epsilon,
-                kernel_initializer=initializer.clone(),
+                kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
                 dtype=dtype,
                 name=f"transformer_layer_{i}",
             )
             for i in range(num_layers)
         ]
-        self.pooled_dense = keras.layers.Dense(
-            hidden_dim,
-            "tanh",
-            kernel_initializer=initializer.clone(),
-            dtype=dtype,
-            name="pooled_dense",
-        )
-        inputs = self.symbolic_inputs()
-        super().__init__(inputs=inputs, outputs=self._flow(inputs), dtype=dtype, **kwargs)
+        self.make_pooled_dense(hidden_dim, dtype)
 
-    def _flow(self, inputs):
-        tokens = self.token_embedding(inputs["token_ids"])
-        positions = self.position_embedding(tokens, padding_mask=inputs["padding_mask"])
-        segments = self.segment_embedding(inputs["segment_ids"])
-        x = self.embeddings_add((tokens, positions, segments))
-        x = self.embeddings_layer_norm(x)
-        x = self.embeddings_dropout(x)
+        inputs = self.symbolic_inputs()
+        x = self.embeddings_dropout(self.embedded(inputs))
         for layer in self.transformer_layers:
             x = layer(x, padding_mask=inputs["padding_mask"])
-        return {"sequence_output": x, "pooled_output": self.pooled_dense(x[:, 0, :])}
+        super().__init__(inputs=inputs, outputs=self.pooled(x), dtype=dtype, **kwargs)
 
 
 class BertTokenizer(WordPieceTokenizer):
@@ -269,10 +238,7 @@ FAMILY = Family(
         },
         fixed={"position_embedding_type": "absolute"},
         rows=(
-            Layer("token_embedding", "embeddings.word_embeddings"),
-            Layer("position_embedding", "embeddings.position_embeddings"),
-            Layer("segment_embedding", "embeddings.token_type_embeddings"),
-            Layer("embeddings_layer_norm", "embeddings.LayerNorm"),
+            *SEGMENT_EMBEDDING_ROWS,
             *encoder_block_rows("transformer_layer_{i}", "encoder.layer.{i}"),
             Layer("pooled_dense", "pooler.dense", is_optional=True),
         ),
@@ -280,11 +246,7 @@ FAMILY = Family(
         heads={
             "MaskedLM": HuggingFaceHead(
                 architecture="BertForMaskedLM",
-                rows=masked_lm_rows(
-                    dense="cls.predictions.transform.dense",
-                    norm="cls.predictions.transform.LayerNorm",
-                    bias="cls.predictions",
-                ),
+                rows=bert_masked_lm_rows(),
                 config=MASKED_LM_CONFIG,
                 skips=("pooled_dense",),
             ),

@@ -19,8 +19,8 @@ from clozework.models.built_in_presets import built_in_presets
 from clozework.models.encoder_tables import (
     ENCODER_CONFIG,
     MASKED_LM_CONFIG,
+    bert_masked_lm_rows,
     classifier_head,
-    masked_lm_rows,
     token_heads,
 )
 from clozework.presets import (
@@ -281,14 +281,7 @@ FAMILY = Family(
         heads={
             "MaskedLM": HuggingFaceHead(
                 architecture="DebertaV2ForMaskedLM",
-                rows=masked_lm_rows(
-                    dense=("cls.predictions.transform.dense", "lm_predictions.lm_head.dense"),
-                    norm=(
-                        "cls.predictions.transform.LayerNorm",
-                        "lm_predictions.lm_head.LayerNorm",
-                    ),
-                    bias=("cls.predictions", "lm_predictions.lm_head"),
-                ),
+                rows=bert_masked_lm_rows("lm_predictions.lm_head"),
                 config=MASKED_LM_CONFIG,
             ),
             "TextClassifier": classifier_head(

@@ -8,7 +8,9 @@ __all__ = [
     "CLASS_NAMES",
     "ENCODER_CONFIG",
     "MASKED_LM_CONFIG",
+    "SEGMENT_EMBEDDING_ROWS",
     "WORD_PIECE_OPTIONS",
+    "bert_masked_lm_rows",
     "classifier_head",
     "masked_lm_rows",
     "token_heads",
@@ -53,6 +55,14 @@ MASKED_LM_CONFIG = {
     "head_layer_norm_epsilon": Converted("layer_norm_eps", write=lambda epsilon: None),
 }
 
+# The embeddings of a `PooledOutputBackbone`.
+SEGMENT_EMBEDDING_ROWS = (
+    Layer("token_embedding", "embeddings.word_embeddings"),
+    Layer("position_embedding", "embeddings.position_embeddings"),
+    Layer("segment_embedding", "embeddings.token_type_embeddings"),
+    Layer("embeddings_layer_norm", "embeddings.LayerNorm"),
+)
+
 WORD_PIECE_OPTIONS = {
     "lowercase": Converted("do_lower_case", default=True),
     "split_on_cjk": Converted("tokenize_chinese_chars", default=True),
@@ -76,6 +86,15 @@ def masked_lm_rows(
         Layer("mlm_head/intermediate_dense", dense),
         Layer("mlm_head/intermediate_layer_norm", norm),
         Layer("mlm_head", bias),
+    )
+
+
+def bert_masked_lm_rows(*others: str) -> tuple[Layer, ...]:
+    """Returns the rows of BERT's masked LM head; `others` are modules that it may stand in, too."""
+    return masked_lm_rows(
+        dense=("cls.predictions.transform.dense", *(f"{module}.dense" for module in others)),
+        norm=("cls.predictions.transform.LayerNorm", *(f"{module}.LayerNorm" for module in others)),
+        bias=("cls.predictions", *others),
     )
 
 

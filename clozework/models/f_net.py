@@ -10,15 +10,16 @@ import dataclasses
 
 import keras
 
-from clozework.layers import FNetEncoder, PositionEmbedding, ReversibleEmbedding, activation_name
+from clozework.layers import FNetEncoder, activation_name
 from clozework.models.bert import BertTokenizer
 from clozework.models.built_in_presets import built_in_presets
 from clozework.models.encoder_tables import (
     ACTIVATION,
     ENCODER_CONFIG,
     MASKED_LM_CONFIG,
+    SEGMENT_EMBEDDING_ROWS,
+    bert_masked_lm_rows,
     classifier_head,
-    masked_lm_rows,
     token_heads,
 )
 from clozework.presets import (
@@ -30,9 +31,9 @@ from clozework.presets import (
     register,
 )
 from clozework.tasks import (
-    Backbone,
     MaskedLM,
     MaskedLMPreprocessor,
+    PooledOutputBackbone,
     PooledOutputClassifier,
     QuestionAnswerer,
     TextClassifierPreprocessor,
@@ -52,7 +53,7 @@ __all__ = [
 ]
 
 
-class FNetBackbone(Backbone):
+class FNetBackbone(PooledOutputBackbone):
     """FNet encoder: one vector per token, and one for the text.
 
     There is no padding mask: padding is mixed with the rest, so the outputs are those of a row of
@@ -101,28 +102,20 @@ class FNetBackbone(Backbone):
         **kwargs,
     ):
         initializer = keras.initializers.TruncatedNormal(stddev=0.02)
-        self.token_embedding = ReversibleEmbedding(
+        self.make_embeddings(
             vocabulary_size,
             hidden_dim,
-            embeddings_initializer=initializer.clone(),
+            max_sequence_length=max_sequence_length,
+            num_segments=num_segments,
+            dropout=dropout,
+            layer_norm_epsilon=layer_norm_epsilon,
             dtype=dtype,
-            name="token_embedding",
         )
-        self.position_embedding = PositionEmbedding(
-            max_sequence_length, initializer.clone(), dtype=dtype, name="position_embedding"
-        )
-        self.segment_embedding = keras.layers.Embedding(
-            num_segments, hidden_dim, initializer.clone(), dtype=dtype, name="segment_embedding"
-        )
-        self.embeddings_add = keras.layers.Add(dtype=dtype, name="embeddings_add")
-        self.embeddings_layer_norm = keras.layers.LayerNormalization(
-            epsilon=layer_norm_epsilon, dtype=dtype, name="embeddings_layer_norm"
-        )
-        self.embedding_projection = _dense(
-            hidden_dim, None, initializer, dtype, "embedding_projection"
-        )
-        self.embeddings_dropout = keras.layers.Dropout(
-            dropout, dtype=dtype, name="embeddings_dropout"
+        self.embedding_projection = keras.layers.Dense(
+            hidden_dim,
+            kernel_initializer=initializer.clone(),
+            dtype=dtype,
+            name="embedding_projection",
         )
         self.transformer_layers = [
             FNetEncoder(
@@ -136,27 +129,14 @@ class FNetBackbone(Backbone):
             )
             for i in range(num_layers)
         ]
-        self.pooled_dense = _dense(hidden_dim, "tanh", initializer, dtype, "pooled_dense")
-        inputs = self.symbolic_inputs()
-        super().__init__(inputs=inputs, outputs=self._flow(inputs), dtype=dtype, **kwargs)
+        self.make_pooled_dense(hidden_dim, dtype)
 
-    def _flow(self, inputs):
-        tokens = self.token_embedding(inputs["token_ids"])
-        positions = self.position_embedding(tokens)
-        segments = self.segment_embedding(inputs["segment_ids"])
-        x = self.embeddings_add((tokens, positions, segments))
-        x = self.embeddings_layer_norm(x)
-        x = self.embedding_projection(x)
+        inputs = self.symbolic_inputs()
+        x = self.embedding_projection(self.embedded(inputs))
         x = self.embeddings_dropout(x)
         for layer in self.transformer_layers:
             x = layer(x)
-        return {"sequence_output": x, "pooled_output": self.pooled_dense(x[:, 0, :])}
-
-
-def _dense(units, activation, initializer, dtype, name):
-    return keras.layers.Dense(
-        units, activation, kernel_initializer=initializer.clone(), dtype=dtype, name=name
-    )
+        super().__init__(inputs=inputs, outputs=self.pooled(x), dtype=dtype, **kwargs)
 
 
 class FNetTokenizer(SentencePieceTokenizer):
@@ -238,10 +218,7 @@ FAMILY = Family(
         # How the transform is computed, not what it gives.
         harmless=frozenset({"tpu_short_seq_length", "use_tpu_fourier_optimizations"}),
         rows=(
-            Layer("token_embedding", "embeddings.word_embeddings"),
-            Layer("position_embedding", "embeddings.position_embeddings"),
-            Layer("segment_embedding", "embeddings.token_type_embeddings"),
-            Layer("embeddings_layer_norm", "embeddings.LayerNorm"),
+            *SEGMENT_EMBEDDING_ROWS,
             Layer("embedding_projection", "embeddings.projection"),
             Layer(
                 "f_net_layer_{i}/mixing_layer_norm", "encoder.layer.{i}.fourier.output.LayerNorm"
@@ -255,11 +232,7 @@ FAMILY = Family(
         heads={
             "MaskedLM": HuggingFaceHead(
                 architecture="FNetForMaskedLM",
-                rows=masked_lm_rows(
-                    dense="cls.predictions.transform.dense",
-                    norm="cls.predictions.transform.LayerNorm",
-                    bias="cls.predictions",
-                ),
+                rows=bert_masked_lm_rows(),
                 config={
                     **MASKED_LM_CONFIG,
                     "head_activation": dataclasses.replace(

@@ -232,8 +232,8 @@ HUGGING_FACE = HuggingFaceFormat(
         "MaskedLM": HuggingFaceHead(
             architecture="RobertaForMaskedLM",
             rows=masked_lm_rows("lm_head.dense", "lm_head.layer_norm", "lm_head"),
-            # Their head's activation is GELU, whatever the encoder's.
             config={"head_layer_norm_epsilon": MASKED_LM_CONFIG["head_layer_norm_epsilon"]},
+            implied={"head_activation": "gelu"},
         ),
         "TextClassifier": classifier_head(
             "RobertaForSequenceClassification",

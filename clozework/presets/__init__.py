@@ -21,10 +21,18 @@ from clozework.presets.keras_format import (
     write_object,
     write_tokenizer,
 )
-from clozework.presets.keras_variables import fill_from_keras_file, stored_values, walk_layers
+from clozework.presets.keras_variables import (
+    fill_from_keras_file,
+    merged_kernel,
+    plain_values,
+    quantized_policies,
+    stored_values,
+    walk_layers,
+)
 from clozework.presets.listing import class_property, presets_of
-from clozework.presets.manifest import checked_by_manifest, verify_manifest
+from clozework.presets.manifest import CARD, checked_by_manifest, verify_manifest
 from clozework.presets.names import snake_case
+from clozework.presets.peft import Adapter, read_adapters, write_adapters
 from clozework.presets.registry import (
     Family,
     Preset,
@@ -43,8 +51,10 @@ from clozework.presets.weight_map import Computed, Layer, WeightMap
 
 __all__ = [
     "BACKBONE_FILES",
+    "CARD",
     "PREPROCESSOR_FILES",
     "TOKENIZER_FILES",
+    "Adapter",
     "Computed",
     "Converted",
     "Family",
@@ -68,12 +78,16 @@ __all__ = [
     "family_of",
     "fill_from_keras_file",
     "is_keras_preset",
+    "merged_kernel",
     "metadata_record",
     "object_record",
     "open_handles",
     "open_preset",
     "open_stored_model",
+    "plain_values",
     "presets_of",
+    "quantized_policies",
+    "read_adapters",
     "read_h5",
     "read_object",
     "register",
@@ -84,6 +98,7 @@ __all__ = [
     "unknown_preset",
     "verify_manifest",
     "walk_layers",
+    "write_adapters",
     "write_h5",
     "write_object",
     "write_sentence_modules",

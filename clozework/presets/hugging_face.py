@@ -179,10 +179,14 @@ def fill_from_hugging_face(
         WeightsError: If anything does not fit; nothing was changed then.
     """
     tensors = _WithoutPrefix(open_tensors(files), form.prefix)
-    variables = {variable.path: variable for variable in backbone.weights}
+    of_backbone = {variable.path: variable for variable in backbone.weights}
+    variables = _without_layers(of_backbone, form.skips)
+    skipped = of_backbone.keys() - variables.keys()
     rows = form.rows
     head_rows = head.rows if head is not None else ()
     has_head = any(name in tensors for row in head_rows for name in row.possible_names)
+    # A head without weights of its own, or with none that must be there.
+    has_head = has_head or (head is not None and all(row.is_optional for row in head_rows))
     if has_head:
         rows = (*rows, *head_rows)
         variables.update(head_variables or {})
@@ -203,7 +207,7 @@ def fill_from_hugging_face(
     for path, value in table.read(shapes, tensors, files.name):
         fill_variable(variables[path], np.asarray(value))
         absent.discard(path)
-    return has_head, sorted(absent)
+    return has_head, sorted(absent | skipped)
 
 
 def write_hugging_face_weights(
@@ -215,17 +219,20 @@ def write_hugging_face_weights(
     head_values: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Writes `model.safetensors` with their names for our values."""
-    skipped = head.skips if head else ()
-    values = {
-        path: value
-        for path, value in values.items()
-        if not any(path.startswith(f"{layer}/") for layer in skipped)
-    }
+    values = _without_layers(values, (*form.skips, *(head.skips if head else ())))
     tensors = WeightMap(form.rows).write(values)
     if head is not None:
         tensors = {f"{form.prefix}{name}": tensor for name, tensor in tensors.items()}
         tensors.update(WeightMap(head.rows).write(head_values or {}))
     write_safetensors(directory / "model.safetensors", tensors, metadata={"format": "pt"})
+
+
+def _without_layers(by_path: Mapping[str, Any], layers: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        path: value
+        for path, value in by_path.items()
+        if not any(path.startswith(f"{layer}/") for layer in layers)
+    }
 
 
 def tokenizer_source(

@@ -31,12 +31,14 @@ class HuggingFaceHead:
         rows: Weight rows of the head.
         config: Task argument -> their config value, as in `HuggingFaceFormat.config`.
         skips: Layers of the backbone that this class of theirs does not have.
+        implied: Task arguments of which this class of theirs has only one value.
     """
 
     architecture: str
     rows: tuple[Layer | Computed, ...]
     config: Mapping[str, str | Converted] = field(default_factory=dict)
     skips: tuple[str, ...] = ()
+    implied: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class HuggingFaceFormat:
         stated: Names in `fixed` without which a config means something else.
         harmless: Names of their config values without effect on the numbers, beside the usual.
         rows: Weight rows of the backbone.
+        skips: Layers of the backbone that no class of theirs has: random in what is read, and left
+            out of what is written.
         unused: Patterns of tensors that no model of ours needs.
         heads: Name of the task's base class -> its head.
         tokenizer_class: In `tokenizer_config.json`.
@@ -70,6 +74,7 @@ class HuggingFaceFormat:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     stated: frozenset[str] = frozenset()
     harmless: frozenset[str] = frozenset()
+    skips: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     tokenizer_options: Mapping[str, str | Converted] = field(default_factory=dict)
 

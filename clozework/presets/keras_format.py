@@ -158,5 +158,5 @@ def _module_name(cls: type, family: str) -> str:
     words = []
     for character in cls.__name__[len(family.replace("_", "")) :]:
         words.append(f"_{character.lower()}" if character.isupper() else character)
-    suffix = "".join(words).replace("_masked_l_m", "_masked_lm")
+    suffix = "".join(words).replace("_l_m", "_lm").replace("_seq2_seq", "_seq_2_seq")
     return f"{family}{suffix}"

@@ -17,6 +17,7 @@ from clozework.presets.h5_weights import read_h5_file
 from clozework.presets.tensor_files import read_safetensors
 
 __all__ = [
+    "CARD",
     "MANIFEST",
     "checked_by_manifest",
     "manifest_of",
@@ -26,6 +27,8 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.json"
+# For people, who may edit it: the one file of a preset that is not in its manifest.
+CARD = "README.md"
 _VERSION = 1
 _READERS = {".h5": read_h5_file, ".safetensors": read_safetensors}
 # Each program that saves a whole preset writes this file anew.

@@ -7,6 +7,7 @@ No object of the file gets attributes, no callable is ever looked up.
 
 import mmap
 import pickletools
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -51,10 +52,16 @@ def read_pickle(
     Raises `ValueError` for everything that is not a well-formed pickle of allowed things.
     """
     machine = _Machine(calls, names, persistent)
-    for opcode, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]
-        if opcode.name == "STOP":
-            break
-        machine.step(opcode.name, argument)
+    with warnings.catch_warnings():
+        # Python warns of escapes in names that no pickler writes.
+        warnings.simplefilter("error", DeprecationWarning)
+        try:
+            for opcode, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]
+                if opcode.name == "STOP":
+                    break
+                machine.step(opcode.name, argument)
+        except DeprecationWarning as error:
+            raise ValueError(f"a name is not well-formed: {error}") from error
     return machine.pop()
 
 

@@ -31,6 +31,7 @@ _POOLING = {
     "mean": "pooling_mode_mean_tokens",
     "cls": "pooling_mode_cls_token",
     "max": "pooling_mode_max_tokens",
+    "lasttoken": "pooling_mode_lasttoken",
 }
 _ACTIVATIONS = {
     "gelu": "torch.nn.modules.activation.GELU",
@@ -49,7 +50,7 @@ class SentenceModules:
     """The steps from the vectors of tokens to that of a text.
 
     Attributes:
-        pooling_mode: `"mean"`, `"cls"` or `"max"`.
+        pooling_mode: `"mean"`, `"cls"`, `"max"` or `"lasttoken"`.
         normalize: Whether vectors get length 1 at the end.
         projections: Dense layers between the two, as `TextEmbedder` takes them.
         folders: Where the weights of each dense layer are.

@@ -28,7 +28,7 @@ from typing import Any
 
 from clozework.errors import PresetError
 from clozework.presets.files import LocalFiles
-from clozework.presets.manifest import MANIFEST, manifest_of, read_manifest, write_manifest
+from clozework.presets.manifest import CARD, MANIFEST, manifest_of, read_manifest, write_manifest
 
 __all__ = ["restore_interrupted", "staged_directory"]
 
@@ -125,7 +125,7 @@ def _check_destination(target: Path) -> None:
 
 def _complete(staged: Path, target: Path, replaces: Sequence[str] | None) -> None:
     """Adds what stays of the old state, and the manifest."""
-    entries = manifest_of(staged, LocalFiles(staged).names())
+    entries = manifest_of(staged, (name for name in LocalFiles(staged).names() if name != CARD))
     if target.is_dir():
         old = _old_manifest(target)
         replaced = (*_PRESET_FILES, *old) if replaces is None else (*replaces, MANIFEST)

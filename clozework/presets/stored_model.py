@@ -21,6 +21,7 @@ from clozework.presets.keras_format import (
 )
 from clozework.presets.keras_variables import fill_from_keras_file
 from clozework.presets.manifest import checked_by_manifest
+from clozework.presets.precision import read_policy_map
 from clozework.presets.registry import (
     Family,
     Preset,
@@ -190,8 +191,12 @@ class _KerasPreset(StoredModel):
                 f"{self.name} holds a {self._main_cls.__name__} alone: it has no 'config.json' "
                 f"that describes a model. Save the model to the same directory."
             )
-        # As in KerasHub, a model has the precision that is set when it is loaded.
-        return _plain(self._backbone, without=("dtype",))
+        # As in KerasHub, a model has the precision that is set when it is loaded, but for weights
+        # that are quantized.
+        where = f"'config.json' of {self.name}"
+        policies = read_policy_map(self._backbone.arguments.get("dtype"), where)
+        arguments = _plain(self._backbone, without=("dtype",))
+        return arguments if policies is None else {**arguments, "dtype": policies}
 
     def preferred_classes(self):
         return tuple(stored.cls for stored in (self._task, self._preprocessor) if stored)

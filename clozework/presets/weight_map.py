@@ -17,7 +17,7 @@ import numpy as np
 
 from clozework.errors import WeightsError
 
-__all__ = ["Computed", "Layer", "WeightMap"]
+__all__ = ["Computed", "Layer", "WeightMap", "stored_shape"]
 
 # Our variable name -> what PyTorch calls it. Checkpoints from before 2020 call the scale and offset
 # of a layer normalisation gamma and beta.
@@ -64,7 +64,7 @@ class Layer:
         return [next((name for name in candidates if name in names), candidates[0])]
 
     def misfit(self, path: str, shape: Sequence[int], tensor: np.ndarray) -> str | None:
-        expected = _stored_shape(path, shape)
+        expected = stored_shape(path, shape)
         return None if tensor.shape == expected else f"is {tensor.shape}, not {expected}"
 
     def read(self, path: str, shape: Sequence[int], tensor: np.ndarray) -> np.ndarray:
@@ -72,7 +72,7 @@ class Layer:
         return (tensor.T if _is_kernel(path) else tensor).reshape(shape)
 
     def write(self, path: str, value: np.ndarray) -> dict[str, np.ndarray]:
-        stored = _stored_shape(path, value.shape)
+        stored = stored_shape(path, value.shape)
         if _is_kernel(path):
             value = value.reshape(stored[::-1]).T
         return {self.sources(path)[0]: np.ascontiguousarray(value.reshape(stored))}
@@ -193,6 +193,13 @@ class WeightMap:
             tensors.update(row.write(path, value))
         return tensors
 
+    def name_of(self, path: str) -> str:
+        """Returns what their tensor is called that holds a variable of ours."""
+        row = self._row(path)
+        if row is None:
+            raise WeightsError(f"Variable {path!r} has no place in the exported format.")
+        return row.sources(path)[0]
+
     def knows(self, name: str) -> bool:
         """Returns whether a tensor is read by a row or known to be unused."""
         read = (pattern for row in self.rows for pattern in row.possible_names)
@@ -209,8 +216,8 @@ def _is_kernel(path: str) -> bool:
     return path.endswith("/kernel")
 
 
-def _stored_shape(path: str, shape: Sequence[int]) -> tuple[int, ...]:
-    """The shape that PyTorch gives to our variable: `(out, in)` for kernels, flat in the heads."""
+def stored_shape(path: str, shape: Sequence[int]) -> tuple[int, ...]:
+    """Returns the shape of our variable in PyTorch: `(out, in)` for kernels, flat in the heads."""
     if _is_kernel(path):
         # The output projection of attention takes (heads, head_dim); every other kernel one axis.
         num_inputs = 2 if path.endswith("/attention_output/kernel") and len(shape) == 3 else 1

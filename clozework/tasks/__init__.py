@@ -7,11 +7,15 @@ from clozework.tasks.description import PresetDescription, describe_preset
 from clozework.tasks.entities import Entity
 from clozework.tasks.masked_lm import Candidate, FilledMask, FilledText, MaskedLM
 from clozework.tasks.masked_lm_preprocessor import MaskedLMPreprocessor
+from clozework.tasks.pooled_output_backbone import PooledOutputBackbone
 from clozework.tasks.preprocessor import Preprocessor
 from clozework.tasks.question_answerer import QuestionAnswerer
+from clozework.tasks.seq2seq_lm import Seq2SeqLM
+from clozework.tasks.seq2seq_lm_preprocessor import Seq2SeqLMPreprocessor
 from clozework.tasks.task import Task
 from clozework.tasks.text_classifier import (
     FirstTokenHead,
+    LastTokenHead,
     PooledOutputClassifier,
     PooledOutputHead,
     TextClassifier,
@@ -29,13 +33,17 @@ __all__ = [
     "FilledMask",
     "FilledText",
     "FirstTokenHead",
+    "LastTokenHead",
     "MaskedLM",
     "MaskedLMPreprocessor",
+    "PooledOutputBackbone",
     "PooledOutputClassifier",
     "PooledOutputHead",
     "Preprocessor",
     "PresetDescription",
     "QuestionAnswerer",
+    "Seq2SeqLM",
+    "Seq2SeqLMPreprocessor",
     "Task",
     "TextClassifier",
     "TextClassifierPreprocessor",

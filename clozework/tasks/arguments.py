@@ -19,11 +19,15 @@ __all__ = [
 _KERAS_ARGUMENTS = frozenset({"name", "trainable"})
 _POSITIVE = (
     "vocabulary_size",
+    "vocab_size",
     "num_layers",
+    "num_decoder_layers",
     "num_heads",
+    "num_decoder_heads",
     "hidden_dim",
     "embedding_dim",
     "intermediate_dim",
+    "decoder_intermediate_dim",
     "max_sequence_length",
     "num_segments",
     "bucket_size",
@@ -65,6 +69,9 @@ def recorded_arguments(cls: type, args: tuple, kwargs: Mapping[str, Any]) -> dic
         raise ConfigError(f"{cls.__name__}: {error}.") from error
     bound.apply_defaults()
     arguments = dict(bound.arguments)
+    for name, other in cls.same_by_default.items():
+        if arguments[name] is None:
+            arguments[name] = arguments[other]
     # `labels.max() + 1` is an integer of NumPy's, which no config can hold.
     if isinstance(arguments.get("num_classes"), np.integer):
         arguments["num_classes"] = int(arguments["num_classes"])
@@ -79,11 +86,12 @@ def stored_arguments(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
     from the default, which is what KerasHub computes.
     """
     parameters = argument_defaults(cls)
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    defaults.update({name: arguments[other] for name, other in cls.same_by_default.items()})
     return {
         name: value
         for name, value in arguments.items()
-        if parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY
-        or value != parameters[name].default
+        if parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY or value != defaults[name]
     }
 
 
@@ -102,12 +110,13 @@ def _check_values(cls: type, arguments: Mapping[str, Any]) -> None:
     epsilon = arguments.get("layer_norm_epsilon", 1.0)
     if not isinstance(epsilon, int | float) or isinstance(epsilon, bool) or not epsilon > 0:
         problems.append(f"`layer_norm_epsilon` must be a positive number, not {epsilon!r}")
-    if not problems and {"hidden_dim", "num_heads"} <= arguments.keys():
-        hidden_dim, num_heads = arguments["hidden_dim"], arguments["num_heads"]
-        if hidden_dim % num_heads:
-            problems.append(
-                f"`num_heads` must divide `hidden_dim`, but {hidden_dim} is not a multiple "
-                f"of {num_heads}"
-            )
+    for name in ("num_heads", "num_decoder_heads"):
+        if not problems and {"hidden_dim", name} <= arguments.keys():
+            hidden_dim, num_heads = arguments["hidden_dim"], arguments[name]
+            if hidden_dim % num_heads:
+                problems.append(
+                    f"`{name}` must divide `hidden_dim`, but {hidden_dim} is not a multiple "
+                    f"of {num_heads}"
+                )
     if problems:
         raise ConfigError(f"{cls.__name__}: {'; '.join(problems)}.")

@@ -8,9 +8,16 @@ import keras
 from clozework.backend import configure_backend
 from clozework.errors import InputError
 from clozework.layers import PositionEmbedding
-from clozework.presets import class_property, presets_of
+from clozework.presets import class_property, presets_of, quantized_policies
 from clozework.tasks.arguments import stored_arguments
 from clozework.tasks.loading import load_backbone
+from clozework.tasks.lora import (
+    add_adapters,
+    export_adapters,
+    load_adapters,
+    merge_adapters,
+    save_adapters,
+)
 from clozework.tasks.numbers import known_range
 from clozework.tasks.recorded_model import RecordedModel
 from clozework.tasks.saving import export_backbone, save_backbone
@@ -18,6 +25,8 @@ from clozework.tasks.saving import export_backbone, save_backbone
 __all__ = ["Backbone"]
 
 configure_backend()
+
+_DTypePolicyMap = keras.dtype_policies.DTypePolicyMap
 
 
 class Backbone(RecordedModel):
@@ -33,12 +42,16 @@ class Backbone(RecordedModel):
     # Input -> the constructor argument that its values stay below.
     input_limits: ClassVar[Mapping[str, str]] = {
         "token_ids": "vocabulary_size",
+        "encoder_token_ids": "vocabulary_size",
+        "decoder_token_ids": "vocabulary_size",
         "segment_ids": "num_segments",
     }
 
     def __init__(self, *args, dtype=None, **kwargs):
         super().__init__(*args, **kwargs)
         self.dtype_policy = keras.dtype_policies.get(dtype)
+        # Precision of each quantized layer by path, that of a head of its task among them.
+        self.quantized_policies = _policies_of(self.dtype_policy)
         for name, value in self.arguments.items():
             if name != "dtype":
                 setattr(self, name, value)
@@ -111,6 +124,62 @@ class Backbone(RecordedModel):
         """
         export_backbone(self, path)
 
+    def default_lora_layer_names(self) -> list[str]:
+        """Returns the names of the layers that `enable_lora` adapts unless told otherwise."""
+        return ["query_dense", "value_dense", "query", "value"]
+
+    def enable_lora(self, rank, target_layer_names=None, *, alpha=None):
+        """Freezes the weights and adds small adapters, which are trained in their place.
+
+        To be called before `fit`, or followed by `compile`. The head of a task stays trainable. A
+        preset is saved with the adapters added to the weights; see `save_lora_weights`.
+
+        Args:
+            rank: How many directions an adapter has.
+            target_layer_names: Names of dense and embedding layers, in each block; None for
+                `default_lora_layer_names()`.
+            alpha: An adapter counts `alpha / rank` times; None for `rank`.
+
+        Raises:
+            ConfigError: If there are no such layers, or there are adapters already.
+
+        Example:
+        >>> backbone = Backbone.from_preset("deberta_v3_tiny_en_demo")
+        >>> backbone.enable_lora(rank=4)
+        >>> sum(variable.shape[0] for variable in backbone.trainable_variables[:1])
+        256
+        """
+        names = self.default_lora_layer_names()
+        add_adapters(self, rank, names if target_layer_names is None else target_layer_names, alpha)
+
+    def merge_lora(self):
+        """Adds the adapters to the weights, and removes them; all weights can be trained again."""
+        merge_adapters(self)
+
+    def save_lora_weights(self, filepath):
+        """Saves the adapters alone to a file whose name ends in `.lora.h5`, as KerasHub does."""
+        save_adapters(self, filepath)
+
+    def load_lora_weights(self, filepath):
+        """Loads adapters, and enables them where there are none yet.
+
+        Args:
+            filepath: A file that `save_lora_weights` of Clozework or KerasHub wrote, or a directory
+                of Hugging Face's `peft`.
+
+        Raises:
+            WeightsError: If they do not fit the model.
+        """
+        load_adapters(self, filepath)
+
+    def export_lora_to_peft(self, path):
+        """Writes the adapters to a directory that `peft` loads onto an exported backbone."""
+        export_adapters(self, path)
+
+    def quantize(self, mode=None, **kwargs):
+        super().quantize(mode, **kwargs)
+        self.quantized_policies = quantized_policies(self)
+
     def __call__(self, inputs, *args, **kwargs):
         self.check_inputs(inputs)
         return super().__call__(inputs, *args, **kwargs)
@@ -140,10 +209,13 @@ class Backbone(RecordedModel):
     def get_config(self):
         arguments = stored_arguments(type(self), self.arguments)
         arguments.pop("dtype", None)
+        dtype = self.dtype_policy
+        if self.quantized_policies:
+            dtype = _DTypePolicyMap(_plain_policy(dtype), dict(self.quantized_policies))
         return {
             "name": self.name,
             "trainable": self.trainable,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "dtype": keras.dtype_policies.serialize(dtype),
             **arguments,
         }
 
@@ -153,6 +225,14 @@ class Backbone(RecordedModel):
         if isinstance(config.get("dtype"), dict):
             config["dtype"] = keras.dtype_policies.deserialize(config["dtype"])
         return cls(**config)
+
+
+def _policies_of(policy) -> dict[str, Any]:
+    return dict(policy.items()) if isinstance(policy, _DTypePolicyMap) else {}
+
+
+def _plain_policy(policy):
+    return policy.default_policy if isinstance(policy, _DTypePolicyMap) else policy
 
 
 def _check_ids(model: str, name: str, ids, limit: int | None) -> None:

@@ -132,11 +132,12 @@ def _task_preprocessor(stored, task_cls, task_arguments, arguments, *, is_option
 
 def _make_preprocessor(stored: StoredModel, cls: type, arguments: dict[str, Any]):
     defaults = stored.preprocessor_arguments(cls)
-    if "sequence_length" not in defaults:
-        longest = stored.backbone_arguments().get("max_sequence_length")
-        default = argument_defaults(cls)["sequence_length"].default
-        # A row longer than the model's positions could not be computed.
-        defaults["sequence_length"] = min(default, longest or default)
+    for name in cls.length_names:
+        if name not in defaults:
+            longest = stored.backbone_arguments().get("max_sequence_length")
+            default = argument_defaults(cls)[name].default
+            # A row longer than the model's positions could not be computed.
+            defaults[name] = min(default, longest or default)
     tokenizer = arguments.pop("tokenizer", None) or stored.tokenizer()
     return cls(**{**defaults, **arguments, "tokenizer": tokenizer})
 

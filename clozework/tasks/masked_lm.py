@@ -79,6 +79,7 @@ class MaskedLM(Task):
     """
 
     kind = "MaskedLM"
+    hub_task = "fill-mask"
 
     def __init__(
         self,
@@ -158,6 +159,10 @@ class MaskedLM(Task):
             batch = {name: values[part] for name, values in arrays.items()}
             filled += self._fill_batch(examples[part], batch, top_k)
         return filled if is_batched else filled[0]
+
+    def usage(self):
+        mask = self.preprocessor.tokenizer.mask_token if self.preprocessor else "[MASK]"
+        return f'print(model.fill("A text with a {mask} in it.").text)'
 
     def predict(self, x, batch_size=None, **kwargs):
         """Returns logits `(texts, masks, vocabulary)` for the masks written in texts.

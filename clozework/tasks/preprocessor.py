@@ -1,5 +1,6 @@
 """The abstract preprocessor: strings -> the arrays that a model takes."""
 
+import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from clozework.tasks.loading import load_preprocessor
 from clozework.tasks.saving import save_preprocessor
 from clozework.tasks.text_inputs import text_examples
 
-__all__ = ["Preprocessor", "with_targets"]
+__all__ = ["Preprocessor", "checked_length", "with_targets"]
 
 
 class Preprocessor:
@@ -38,6 +39,10 @@ class Preprocessor:
     backbone_cls: ClassVar[type]
     tokenizer_cls: ClassVar[type]
     config_file = "preprocessor.json"
+    # The arguments that say how long rows are.
+    length_names: ClassVar[tuple[str, ...]] = ("sequence_length",)
+    # Names of the texts of an example, where examples are dicts.
+    text_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -66,7 +71,7 @@ class Preprocessor:
         self._has_warned = False
 
     def __new__(cls, *args, **kwargs):
-        known = [name for base in cls.__mro__[:-1] for name in argument_defaults(base)]
+        known = _arguments(cls)
         unknown = [name for name in kwargs if name not in known]
         if unknown:
             raise unknown_arguments(cls, unknown, list(dict.fromkeys(known)))
@@ -104,9 +109,7 @@ class Preprocessor:
 
     @sequence_length.setter
     def sequence_length(self, value: int):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError(f"`sequence_length` must be a positive integer. Received: {value!r}.")
-        self._sequence_length = value
+        self._sequence_length = checked_length("sequence_length", value)
 
     def __call__(self, x, y=None, sample_weight=None, sequence_length=None):
         """Returns `x` as arrays, with `y` and `sample_weight` where they are given."""
@@ -161,6 +164,8 @@ class Preprocessor:
             "segment_ids": segment_ids,
             "padding_mask": np.arange(length) < np.minimum(needed, length)[:, None],
         }
+        if "decoder_token_ids" in self.backbone_cls.input_names:
+            arrays = _for_both_halves(arrays, tokenizer.end_token_id)
         return {name: arrays[name] for name in self.backbone_cls.input_names}
 
     def get_config(self) -> dict[str, Any]:
@@ -192,6 +197,37 @@ class Preprocessor:
                 ClozeworkWarning,
                 stacklevel=4,
             )
+
+
+def _arguments(cls: type) -> list[str]:
+    """Returns the names of the arguments of a class, those that it hands on to others included."""
+    names: list[str] = []
+    for base in cls.__mro__[:-1]:
+        names += argument_defaults(base)
+        parameters = inspect.signature(base.__init__).parameters.values()
+        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+            break
+    return names
+
+
+def _for_both_halves(arrays: Mapping[str, np.ndarray], end_token_id: int) -> dict[str, np.ndarray]:
+    """Returns one row for the encoder and the decoder, which reads it one token behind."""
+    token_ids, padding_mask = arrays["token_ids"], arrays["padding_mask"]
+    behind = np.roll(token_ids, 1, axis=1)
+    behind[:, 0] = end_token_id
+    return {
+        "encoder_token_ids": token_ids,
+        "encoder_padding_mask": padding_mask,
+        "decoder_token_ids": behind,
+        "decoder_padding_mask": padding_mask,
+    }
+
+
+def checked_length(name: str, value) -> int:
+    """Returns the length of rows that an argument gives; raises `ConfigError` for any other."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"`{name}` must be a positive integer. Received: {value!r}.")
+    return value
 
 
 def with_targets(x, y, sample_weight):

@@ -46,6 +46,8 @@ class QuestionAnswerer(Task):
     """
 
     kind = "QuestionAnswerer"
+    hub_task = "question-answering"
+    is_in_keras_hub = False
 
     def __init__(self, backbone, preprocessor=None, *, dropout=0.0, **kwargs):
         dtype = backbone.dtype_policy
@@ -144,6 +146,9 @@ class QuestionAnswerer(Task):
         """
         return super().predict(x, batch_size=batch_size, **kwargs)
 
+    def usage(self):
+        return 'answers = model.answer("A question?", "A text that answers it.")'
+
     def prepare_examples(self, x, y=None):
         return (x, y) if self.preprocessor is None else (x, join_answers(y))
 
@@ -224,8 +229,7 @@ class QuestionAnswerer(Task):
         """Returns inputs, and the positions of the first and the last token of each answer."""
         rows, positions, num_cut = [], [], 0
         for i, (question, context) in enumerate(zip(*self._encoded(pairs), strict=True)):
-            room, first, last = self._room(question), None, None
-            start = 0
+            room, start, position = self._room(question), 0, (0, 0)
             span = answer_span(pairs[i][1], y[i])
             if span != NO_ANSWER:
                 first, last = answer_tokens(pairs[i][1], context.offsets, span)
@@ -233,10 +237,11 @@ class QuestionAnswerer(Task):
                 if last >= room:
                     middle = (first + last) // 2
                     start = min(max(middle - room // 2, last - room + 1), first)
+                ahead = self._context_start(question) - start
+                position = first + ahead, last + ahead
             rows.append((question.ids, context.ids[start : start + room]))
+            positions.append(position)
             num_cut += len(context.ids) > room
-            ahead = self._context_start(question) - start
-            positions.append((0, 0) if first is None else (first + ahead, last + ahead))
         self._warn_of_parts(num_cut, len(rows))
         arrays = without_needless_padding(self.preprocessor.pack(rows))
         return arrays, np.array(positions, "int32")

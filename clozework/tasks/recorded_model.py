@@ -1,11 +1,14 @@
 """Functional Keras models that are subclasses with a constructor of their own."""
 
 import threading
-from typing import Any
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import keras
 
 from clozework.backend import values_kept
+from clozework.layers import ReversibleEmbedding
 from clozework.tasks.arguments import recorded_arguments
 
 __all__ = ["RecordedModel"]
@@ -20,6 +23,8 @@ class RecordedModel(keras.Model):
     """
 
     arguments: dict[str, Any]
+    # Argument that may be None -> the one whose value it then has.
+    same_by_default: ClassVar[Mapping[str, str]] = {}
 
     def __new__(cls, *args, **kwargs):
         instance = super().__new__(cls, *args, **kwargs)
@@ -35,6 +40,7 @@ class RecordedModel(keras.Model):
     def __init__(self, *args, **kwargs):
         object.__setattr__(self, "_has_its_layers", True)
         super().__init__(*args, **kwargs)
+        _give_each_layer_its_policy(self)
 
     def __setattr__(self, name, value):
         # The functional graph tracks the layers. PyTorch refuses attributes that are modules
@@ -43,6 +49,21 @@ class RecordedModel(keras.Model):
             super().__setattr__(name, value)
         else:
             object.__setattr__(self, name, value)
+
+    def quantize(self, mode=None, **kwargs):
+        """Rounds the weights to few bits; arguments as in `keras.Model.quantize`.
+
+        Args:
+            mode: `"int8"`, `"int4"` or `"float8"`; a preset can hold these.
+            **kwargs: `filters`, `config`.
+        """
+        with self._in_use, warnings.catch_warnings():
+            # Keras says of each dropout and each sum that it has nothing to round.
+            warnings.filterwarnings("ignore", message=".*does not have a `quantize` method")
+            # Embeddings stay as they are where 8 bits are floats.
+            warnings.filterwarnings("ignore", message="Invalid quantization mode. Expected one of")
+            # Our embeddings are a subclass of Keras's, which would be left out.
+            super().quantize(mode, **{"type_check": False, **kwargs})
 
     def fit(self, *args, **kwargs):
         """See `keras.Model.fit`."""
@@ -73,3 +94,19 @@ class RecordedModel(keras.Model):
         """See `keras.Model.predict_on_batch`."""
         with self._in_use, values_kept(self):
             return super().predict_on_batch(*args, **kwargs)
+
+
+def _give_each_layer_its_policy(model) -> None:
+    """Resolves a map of policies, which a model with quantized weights is made with.
+
+    Keras's layers look at their own policy in some places, and at the map in others:
+    https://github.com/keras-team/keras/issues/21378
+    """
+    for layer in model._flatten_layers(include_self=False):
+        is_map = isinstance(layer.dtype_policy, keras.dtype_policies.DTypePolicyMap)
+        # A layer without variables may have no path; it is not quantized.
+        if is_map and layer.path:
+            layer._dtype_policy = layer.dtype_policy[layer.path]
+            if layer.quantization_mode == "int4" and isinstance(layer, ReversibleEmbedding):
+                # `quantize("int4")` leaves activations as they are; Keras forgets it in `build`.
+                layer.inputs_quantizer = None

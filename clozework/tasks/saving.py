@@ -16,6 +16,7 @@ from clozework.presets import (
     Converted,
     family_of,
     metadata_record,
+    plain_values,
     staged_directory,
     stored_values,
     write_h5,
@@ -23,6 +24,7 @@ from clozework.presets import (
     write_tokenizer,
 )
 from clozework.presets import hugging_face as hf
+from clozework.tasks.model_card import export_card, preset_card, write_card
 
 __all__ = [
     "export_backbone",
@@ -39,6 +41,7 @@ def save_backbone(backbone, directory, max_shard_size: float = 10, *, tokenizer=
         _write_backbone(staged, backbone, max_shard_size)
         if tokenizer is not None:
             write_tokenizer(staged, tokenizer)
+        write_card(staged, directory, preset_card(backbone, _name_of(directory)))
 
 
 def save_preprocessor(preprocessor, directory) -> None:
@@ -53,25 +56,31 @@ def save_task(task, directory, max_shard_size: float) -> None:
         _write_backbone(staged, task.backbone, max_shard_size)
         write_object(staged / "task.json", task)
         if task.has_task_weights():
-            values, names = stored_values(task, skip=(task.backbone,))
+            policies = task.backbone.quantized_policies
+            values, names = stored_values(task, skip=(task.backbone,), policies=policies)
             write_h5(staged, "task.weights.h5", values, names)
         if task.preprocessor is not None:
             _write_preprocessor(staged, task.preprocessor)
+        write_card(staged, directory, preset_card(task.backbone, _name_of(directory), task=task))
 
 
 def export_backbone(backbone, directory, *, tokenizer=None) -> None:
     """See `Backbone.export_to_transformers`; a tokenizer is exported with it."""
     form = _form_of(type(backbone))
+    _warn_of_skipped_layers(form, backbone)
     with staged_directory(directory) as staged:
         config = {
             **_backbone_config(form, backbone),
             "architectures": [form.architecture],
         }
         hf.write_json(staged / "config.json", config)
-        hf.write_hugging_face_weights(form, staged, _values_by_path(backbone.weights))
+        values = plain_values(backbone.weights, backbone)
+        hf.write_hugging_face_weights(form, staged, values)
         if tokenizer is not None:
             longest = backbone.arguments.get("max_sequence_length")
             _export_tokenizer(form, staged, tokenizer, longest)
+        card = export_card(backbone, _name_of(directory), form.architecture)
+        write_card(staged, directory, card)
 
 
 def export_task(task, directory) -> None:
@@ -81,33 +90,40 @@ def export_task(task, directory) -> None:
     head = form.heads.get(task.kind)
     backbone_config = _backbone_config(form, task.backbone)
     head_config = head.config if head else {}
-    _warn_of_shared_values(head_config, backbone_config, task)
+    architecture = head.architecture if head else form.architecture
+    _warn_of_other_values(head, backbone_config, task)
     with staged_directory(directory) as staged:
         config = {
             **backbone_config,
             **hf.hugging_face_config(head_config, task.arguments),
             **task.hugging_face_config(),
-            "architectures": [head.architecture if head else form.architecture],
+            "architectures": [architecture],
         }
         hf.write_json(staged / "config.json", config)
         hf.write_hugging_face_weights(
             form,
             staged,
-            _values_by_path(task.backbone.weights),
+            plain_values(task.backbone.weights, task),
             head=head,
-            head_values=_values_by_path(task.head_variables()),
+            head_values=plain_values(task.head_variables(), task),
         )
         task.write_extras(staged)
         if task.preprocessor is not None:
             preprocessor = task.preprocessor
             _export_tokenizer(form, staged, preprocessor.tokenizer, preprocessor.sequence_length)
+        card = export_card(task.backbone, _name_of(directory), architecture, task=task)
+        write_card(staged, directory, card)
+
+
+def _name_of(directory) -> str:
+    return Path(directory).expanduser().resolve().name
 
 
 def _write_backbone(directory: Path, backbone, max_shard_size: float) -> None:
     write_object(directory / "config.json", backbone)
     metadata = metadata_record(backbone, __version__)
     (directory / "metadata.json").write_text(json.dumps(metadata, indent=4), encoding="utf-8")
-    values, names = stored_values(backbone)
+    values, names = stored_values(backbone, policies=backbone.quantized_policies)
     write_h5(directory, "model.weights.h5", values, names, max_shard_size=max_shard_size)
 
 
@@ -125,12 +141,28 @@ def _backbone_config(form, backbone) -> dict[str, Any]:
     }
 
 
-def _warn_of_shared_values(
-    head_config: Mapping[str, Any], backbone_config: Mapping[str, Any], task
-) -> None:
-    """Says which values of the head are lost where theirs has one value for encoder and head."""
-    lost = []
-    for ours, row in head_config.items():
+def _warn_of_skipped_layers(form, backbone) -> None:
+    """Says which layers of the backbone are lost where theirs has none."""
+    if form.skips:
+        warnings.warn(
+            f"{form.architecture} of `transformers` has no {', '.join(map(repr, form.skips))}, so "
+            f"the export leaves that of {type(backbone).__name__} out, and what depends on it will "
+            f"be random when the export is loaded. `save_to_preset` keeps it.",
+            ClozeworkWarning,
+            stacklevel=4,
+        )
+
+
+def _warn_of_other_values(head, backbone_config: Mapping[str, Any], task) -> None:
+    """Says which values of the head are lost where theirs has one for encoder and head, or one."""
+    if head is None:
+        return
+    lost = [
+        f"`{ours}` is {task.arguments[ours]!r} here, but always {theirs!r} there"
+        for ours, theirs in head.implied.items()
+        if task.arguments[ours] != theirs
+    ]
+    for ours, row in head.config.items():
         row = Converted(row) if isinstance(row, str) else row
         if row.theirs in backbone_config:
             value, theirs = row.read(task.arguments[ours]), row.read(backbone_config[row.theirs])
@@ -160,10 +192,6 @@ def _export_tokenizer(form, directory: Path, tokenizer, longest: int | None) -> 
         **options,
     }
     hf.write_json(directory / "tokenizer_config.json", content)
-
-
-def _values_by_path(variables) -> dict[str, Any]:
-    return {v.path: keras.ops.convert_to_numpy(v.value) for v in variables}
 
 
 def _form_of(backbone_cls: type):

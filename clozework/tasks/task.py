@@ -8,11 +8,18 @@ import keras
 import numpy as np
 
 from clozework.backend import unused_weights_allowed
-from clozework.data import make_dataset, open_stream, quiet_end_of_stream, split_validation
+from clozework.data import (
+    make_dataset,
+    named_texts,
+    open_stream,
+    quiet_end_of_stream,
+    split_validation,
+)
 from clozework.errors import ConfigError, InputError
-from clozework.presets import class_property, presets_of
+from clozework.presets import class_property, presets_of, quantized_policies
 from clozework.tasks.arguments import stored_arguments
 from clozework.tasks.loading import load_task
+from clozework.tasks.model_card import TrainingSummary
 from clozework.tasks.recorded_model import RecordedModel
 from clozework.tasks.saving import export_task, save_task
 
@@ -32,6 +39,10 @@ class Task(RecordedModel):
     preprocessor_cls: ClassVar[type]
     # The name of the abstract task, by which formats and tables know it.
     kind: ClassVar[str]
+    # What Hugging Face's hub calls it, for model cards.
+    hub_task: ClassVar[str]
+    # Whether KerasHub has the task, or else reads its backbone alone.
+    is_in_keras_hub: ClassVar[bool] = True
 
     def __new__(cls, *args, **kwargs):
         instance = super().__new__(cls, *args, **kwargs)
@@ -43,6 +54,7 @@ class Task(RecordedModel):
     def __init__(self, backbone, preprocessor, *, inputs, outputs, compile=True, **kwargs):  # noqa: A002
         self.backbone = backbone
         self.preprocessor = preprocessor
+        self.last_training = None
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         if compile:
             self.compile()
@@ -122,6 +134,7 @@ class Task(RecordedModel):
             seed: The same seed gives the same orders; None takes Keras's.
         """
         x, y = self.prepare_examples(x, y)
+        x = self._with_named_texts(x)
         if validation_split:
             (x, y, sample_weight), validation_data = split_validation(
                 x,
@@ -151,7 +164,7 @@ class Task(RecordedModel):
         if class_weight is not None:
             dataset.weigh_classes(self.prepare_class_weight(class_weight))
         with unused_weights_allowed(), quiet_end_of_stream(dataset, validation_data):
-            return super().fit(
+            history = super().fit(
                 dataset,
                 validation_data=validation_data,
                 shuffle=False,
@@ -160,6 +173,8 @@ class Task(RecordedModel):
                 validation_steps=validation_steps,
                 **kwargs,
             )
+        self.last_training = TrainingSummary.of(history, self.optimizer)
+        return history
 
     def evaluate(self, x=None, y=None, batch_size=None, sample_weight=None, **kwargs):
         """Returns loss and metrics; arguments as in `keras.Model.evaluate`."""
@@ -209,13 +224,14 @@ class Task(RecordedModel):
         longest = self.backbone.longest_row
         if self.preprocessor is None or longest is None:
             return
-        length = self.preprocessor.sequence_length
-        if length > longest:
-            raise ConfigError(
-                f"{self.preprocessor.name!r} makes rows of sequence_length={length} tokens, but "
-                f"{self.backbone.name!r} has positions for max_sequence_length={longest}. Set "
-                f"`preprocessor.sequence_length = {longest}`, or make a longer backbone."
-            )
+        for name in self.preprocessor.length_names:
+            length = getattr(self.preprocessor, name)
+            if length > longest:
+                raise ConfigError(
+                    f"{self.preprocessor.name!r} makes rows of {name}={length} tokens, but "
+                    f"{self.backbone.name!r} has positions for max_sequence_length={longest}. Set "
+                    f"`preprocessor.{name} = {longest}`, or make a longer backbone."
+                )
 
     def prepare_examples(self, x, y=None) -> tuple[Any, Any]:
         """Returns examples and labels in a form of `clozework.data`; a task may take others too.
@@ -273,6 +289,14 @@ class Task(RecordedModel):
         of_backbone = {id(variable) for variable in self.backbone.weights}
         return [variable for variable in self.weights if id(variable) not in of_backbone]
 
+    def labels(self) -> list[str] | None:
+        """Returns the names of the classes, where there are classes with names."""
+        return None
+
+    def usage(self) -> str:
+        """Returns a line of code that uses the loaded `model`, for its card."""
+        return 'outputs = model.predict(["A text."])'
+
     def hugging_face_config(self) -> dict[str, Any]:
         """Returns what an exported config says of the task beyond the tables."""
         return {}
@@ -308,6 +332,11 @@ class Task(RecordedModel):
         if self.preprocessor is not None:
             self.preprocessor.tokenizer.load_assets(dir_path)
 
+    def quantize(self, mode=None, **kwargs):
+        super().quantize(mode, **kwargs)
+        # The precision of the head is stored with that of the backbone.
+        self.backbone.quantized_policies = quantized_policies(self)
+
     def compile(self, *args, **kwargs):
         # Keras would keep the metrics of an earlier `compile` where this one has none.
         self._compile_metrics = None
@@ -322,13 +351,18 @@ class Task(RecordedModel):
         self.check_row_length()
         x, y = self.prepare_examples(x, y)
         return make_dataset(
-            x,
+            self._with_named_texts(x),
             y,
             sample_weight,
             preprocess=preprocess or self._training_batch,
             is_text=self.preprocessor is not None,
             **options,
         )
+
+    def _with_named_texts(self, x):
+        """Returns x with a tuple for each dict of texts, as far as examples are dicts."""
+        names = self.preprocessor.text_names if self.preprocessor is not None else ()
+        return named_texts(x, names) if names else x
 
     def _one_batch(self, x, y, sample_weight, preprocess) -> tuple:
         if isinstance(x, keras.utils.PyDataset) or open_stream(x) is not None:
@@ -413,12 +447,15 @@ def without_needless_padding(x: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
 
     Not those of a model without a padding mask (FNet): it computes on padding as on tokens.
     """
-    if "padding_mask" not in x:
-        return dict(x)
-    used = int(x["padding_mask"].sum(axis=1).max(initial=1))
-    full = x["padding_mask"].shape[1]
-    length = next((length for length in _ROW_LENGTHS if used <= length <= full), full)
-    return {
-        name: values[:, :length] if name != "mask_positions" else values
-        for name, values in x.items()
-    }
+    return {name: values[:, : _needed_length(name, x)] for name, values in x.items()}
+
+
+def _needed_length(name: str, x: Mapping[str, np.ndarray]) -> int:
+    """Returns how much of the rows of an input is needed: as much as of its half's mask."""
+    half = name.partition("_")[0]
+    mask = x.get(f"{half}_padding_mask", x.get("padding_mask"))
+    full = x[name].shape[1]
+    if mask is None or name == "mask_positions":
+        return full
+    used = int(mask.sum(axis=1).max(initial=1))
+    return next((length for length in _ROW_LENGTHS if used <= length <= full), full)

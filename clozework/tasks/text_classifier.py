@@ -1,4 +1,4 @@
-"""The abstract text classifier, and the two kinds of heads that the families have."""
+"""The abstract text classifier, and the kinds of heads that the families have."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +8,18 @@ import keras
 import numpy as np
 
 from clozework.errors import InputError
-from clozework.layers import activation_function, activation_name
+from clozework.layers import TextPooling, activation_function, activation_name
 from clozework.tasks.label_names import checked_names, names_in_config, numbers_of_names, shown
 from clozework.tasks.numbers import known_range
 from clozework.tasks.task import Task
 
-__all__ = ["FirstTokenHead", "PooledOutputClassifier", "PooledOutputHead", "TextClassifier"]
+__all__ = [
+    "FirstTokenHead",
+    "LastTokenHead",
+    "PooledOutputClassifier",
+    "PooledOutputHead",
+    "TextClassifier",
+]
 
 
 @dataclass(frozen=True)
@@ -45,14 +51,27 @@ class FirstTokenHead:
         x = task.backbone.token_vectors(outputs)[:, 0, :]
         if self.has_input_dropout:
             x = _dropout(task, dropout, "pooled_dropout")(x)
-        task.pooled_dense = keras.layers.Dense(
-            hidden_dim or task.backbone.hidden_dim,
-            activation=activation_function(self.activation),
-            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
-            dtype=task.backbone.dtype_policy,
-            name="pooled_dense",
-        )
-        return _dropout(task, dropout, "classifier_dropout")(task.pooled_dense(x))
+        return _dense_layer(task, x, self.activation, hidden_dim, dropout)
+
+
+@dataclass(frozen=True)
+class LastTokenHead:
+    """Classifies the decoder's vector of the last token after one more dense layer; as in BART.
+
+    Attributes:
+        activation: Of the dense layer.
+    """
+
+    activation: str
+    needs_pooled_output = False
+
+    def __call__(self, task, outputs, *, hidden_dim: int | None, dropout: float):
+        """Returns what the last layer classifies."""
+        pooling = TextPooling("lasttoken", dtype=task.backbone.dtype_policy, name="pooling")
+        vectors = task.backbone.token_vectors(outputs)
+        x = pooling(vectors, padding_mask=task.backbone.input["decoder_padding_mask"])
+        x = _dropout(task, dropout, "pooled_dropout")(x)
+        return _dense_layer(task, x, self.activation, hidden_dim, dropout)
 
 
 class TextClassifier(Task):
@@ -74,7 +93,8 @@ class TextClassifier(Task):
     """
 
     kind = "TextClassifier"
-    head: ClassVar[PooledOutputHead | FirstTokenHead]
+    hub_task = "text-classification"
+    head: ClassVar[PooledOutputHead | FirstTokenHead | LastTokenHead]
 
     def __init__(
         self,
@@ -161,6 +181,9 @@ class TextClassifier(Task):
 
     def needs_pooled_output(self) -> bool:
         return self.head.needs_pooled_output
+
+    def labels(self):
+        return self.label_names
 
     def hugging_face_config(self) -> dict[str, Any]:
         return names_in_config(self.label_names, self.num_classes)
@@ -281,6 +304,17 @@ def _accuracy(loss) -> list:
     if wants == "vectors":
         return [keras.metrics.CategoricalAccuracy()]
     return [keras.metrics.SparseCategoricalAccuracy()]
+
+
+def _dense_layer(task, x, activation: str, hidden_dim: int | None, dropout: float):
+    task.pooled_dense = keras.layers.Dense(
+        hidden_dim or task.backbone.hidden_dim,
+        activation=activation_function(activation),
+        kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+        dtype=task.backbone.dtype_policy,
+        name="pooled_dense",
+    )
+    return _dropout(task, dropout, "classifier_dropout")(task.pooled_dense(x))
 
 
 def _dropout(task, rate: float, name: str):

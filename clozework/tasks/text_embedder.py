@@ -22,7 +22,8 @@ class TextEmbedder(Task):
     Args:
         backbone: The family's backbone.
         preprocessor: What turns strings into inputs; None to hand in inputs.
-        pooling_mode: How a text's vector is made of its tokens': `"mean"`, `"cls"` or `"max"`.
+        pooling_mode: How a text's vector is made of its tokens': `"mean"`, `"cls"`, `"max"` or
+            `"lasttoken"`.
         normalize: Whether vectors have length 1.
         projections: Dense layers after the pooling, each `{"units": ..., "activation": ...,
             "use_bias": ...}`, as sentence-transformers' `Dense` modules.
@@ -35,6 +36,7 @@ class TextEmbedder(Task):
     """
 
     kind = "TextEmbedder"
+    hub_task = "sentence-similarity"
 
     def __init__(
         self,
@@ -152,6 +154,9 @@ class TextEmbedder(Task):
                 f"compared. Use vectors of one model, with one `truncate_dim`."
             )
         return queries @ documents.T
+
+    def usage(self):
+        return 'vectors = model.embed(["A text.", "Another one."])'
 
     def get_config(self):
         config = super().get_config()

@@ -58,6 +58,8 @@ class TokenClassifier(Task):
     """
 
     kind = "TokenClassifier"
+    hub_task = "token-classification"
+    is_in_keras_hub = False
 
     def __init__(
         self,
@@ -175,6 +177,12 @@ class TokenClassifier(Task):
         Arguments as in `keras.Model.predict`.
         """
         return super().predict(x, batch_size=batch_size, **kwargs)
+
+    def usage(self):
+        return 'entities = model.tag("A text.")'
+
+    def labels(self):
+        return self.label_names
 
     def prepare_examples(self, x, y=None):
         return (x, y) if self.preprocessor is None else join_words(x, y)

@@ -75,21 +75,33 @@ class PieceModel:
         return self.types.index(PieceType.UNKNOWN)
 
 
-def read_piece_model(data: bytes) -> PieceModel:
-    """Returns what a serialized SentencePiece model says; `PresetError` if it is none."""
+def read_piece_model(data: bytes, where: str = "This") -> PieceModel:
+    """Returns what a serialized SentencePiece model says.
+
+    Args:
+        data: The model.
+        where: What it is called in errors: its file.
+
+    Raises:
+        PresetError: If it is none, or damaged.
+    """
     try:
         model = _read_model(data)
     except (IndexError, struct.error, UnicodeDecodeError, ValueError) as error:
         raise PresetError(
-            f"This is not a SentencePiece model, or a damaged one ({len(data)} bytes): {error}."
+            f"{where} is not a SentencePiece model, or a damaged one ({len(data)} bytes): {error}."
         ) from error
     if model.types.count(PieceType.UNKNOWN) != 1:
         raise PresetError(
-            f"A SentencePiece model needs exactly one piece of type UNKNOWN; of the "
-            f"{len(model.pieces)} pieces here, {model.types.count(PieceType.UNKNOWN)} are."
+            f"{where} is not a SentencePiece model that can be used: it needs exactly one piece of "
+            f"type UNKNOWN, and of its {len(model.pieces)} pieces "
+            f"{model.types.count(PieceType.UNKNOWN)} are."
         )
     if model.model_type not in set(ModelType):
-        raise PresetError(f"SentencePiece model type {model.model_type} is not known.")
+        raise PresetError(
+            f"{where} is not a SentencePiece model that can be used: its model type "
+            f"{model.model_type} is not known."
+        )
     return model
 
 

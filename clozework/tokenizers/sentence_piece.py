@@ -95,8 +95,8 @@ class SentencePieceTokenizer(Tokenizer):
             self.proto = None
             self._clear_special_token_ids()
             return
-        data = _as_bytes(proto)
-        self._model = read_piece_model(data)
+        data, where = _content(proto)
+        self._model = read_piece_model(data, where)
         self.proto = data
         self._vocabulary = self._numbered_tokens(self._model)
         # From the end, so that of equal tokens the first counts.
@@ -267,12 +267,13 @@ class SentencePieceTokenizer(Tokenizer):
         return self._vocabulary
 
 
-def _as_bytes(proto) -> bytes:
+def _content(proto) -> tuple[bytes, str]:
+    """Returns the bytes of a model, and what to call it in errors."""
     if isinstance(proto, (bytes, bytearray)):
-        return bytes(proto)
+        return bytes(proto), "This"
     if isinstance(proto, str) and len(proto) > _LONGEST_PATH:
         try:
-            return base64.b64decode(proto, validate=True)
+            return base64.b64decode(proto, validate=True), "This"
         except ValueError as error:
             raise ConfigError(
                 f"proto is a string of {len(proto)} characters, which is neither a path nor "
@@ -283,4 +284,4 @@ def _as_bytes(proto) -> bytes:
             "proto must be the path of a SentencePiece model or its content as bytes, got "
             f"{type(proto).__name__}."
         )
-    return read_bytes(proto, "SentencePiece model")
+    return read_bytes(proto, "SentencePiece model"), f"'{os.fspath(proto)}'"

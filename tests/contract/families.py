@@ -23,6 +23,7 @@ SIZES = {
     "num_layers": 2,
     "num_heads": 2,
     "hidden_dim": 8,
+    "embedding_dim": 6,
     "intermediate_dim": 12,
     "max_sequence_length": SEQUENCE_LENGTH,
     "num_segments": 2,
@@ -46,15 +47,17 @@ def tiny_backbone(family: Family, **changes):
     """Returns a backbone with random values in every variable; `changes` replace arguments."""
     known = argument_defaults(family.backbone)
     sizes = {name: value for name, value in SIZES.items() if name in known}
-    vocabulary_size = _vocabulary_size(family.name)
-    arguments = {"vocabulary_size": vocabulary_size, **sizes, **changes}
+    # KerasHub's ELECTRA calls it `vocab_size`.
+    vocabulary = {family.backbone.input_limits["token_ids"]: _vocabulary_size(family.name)}
+    arguments = {**vocabulary, **sizes, **changes}
     return randomised(family.backbone(**arguments))
 
 
 def tiny_preprocessor(task_cls: type, **changes):
     """Returns the preprocessor of a task class."""
     tokenizer = tiny_tokenizer(family_of_task(task_cls))
-    return task_cls.preprocessor_cls(tokenizer, **{"sequence_length": SEQUENCE_LENGTH, **changes})
+    lengths = dict.fromkeys(task_cls.preprocessor_cls.length_names, SEQUENCE_LENGTH)
+    return task_cls.preprocessor_cls(tokenizer, **{**lengths, **changes})
 
 
 def tiny_task(task_cls: type, *, backbone=None, **changes):
@@ -78,7 +81,17 @@ def family_of_task(task_cls: type) -> Family:
 
 def has_padding_mask(family: Family) -> bool:
     """Tells whether the family's encoder is told what is padding; FNet computes on it as well."""
-    return "padding_mask" in family.backbone.input_names
+    return any(name.endswith("padding_mask") for name in family.backbone.input_names)
+
+
+def names_of(inputs, kind: str) -> list[str]:
+    """Returns the names of inputs of a kind, such as "token_ids": two for encoder and decoder."""
+    return [name for name in inputs if name.endswith(kind)]
+
+
+def main_task(family: Family) -> type:
+    """Returns the task that a family is made for: the first that it names."""
+    return family.tasks[0]
 
 
 def randomised(model):
@@ -109,7 +122,12 @@ def random_inputs(family: Family, lengths, tokens: int | None = None) -> dict[st
         "segment_ids": (generator.integers(0, 2, shape) * mask).astype("int32"),
         "padding_mask": mask,
     }
-    return {name: inputs[name] for name in family.backbone.input_names}
+    return {name: inputs[_plain(name)].copy() for name in family.backbone.input_names}
+
+
+def _plain(name: str) -> str:
+    """The name of an input without that of a half."""
+    return name.removeprefix("encoder_").removeprefix("decoder_")
 
 
 def task_inputs(task_cls: type) -> dict[str, np.ndarray]:
@@ -128,6 +146,7 @@ def task_labels(task_cls: type, tokens: int = 8) -> np.ndarray:
         "TextEmbedder": np.zeros((2, SIZES["hidden_dim"]), "float32"),
         "QuestionAnswerer": np.array([[0, 3], [2, 4]]),
         "TokenClassifier": np.arange(2 * tokens).reshape(2, tokens) % 3,
+        "Seq2SeqLM": np.full((2, 8), 6),
     }
     return labels[task_cls.kind]
 
@@ -161,7 +180,9 @@ def _special_tokens(tokenizer_cls: type) -> list[str]:
     """Start, padding, end, as fairseq numbers them, then the others; the mask is not among them."""
     roles = tokenizer_cls.special_tokens_by_role
     first = [roles[role] for role in ("start", "pad", "end")]
-    return [token for token in dict.fromkeys([*first, *roles.values()]) if token != roles["mask"]]
+    return [
+        token for token in dict.fromkeys([*first, *roles.values()]) if token != roles.get("mask")
+    ]
 
 
 def _word_piece_arguments(tokenizer_cls: type):
@@ -179,7 +200,7 @@ def _byte_pair_arguments(tokenizer_cls: type):
             done += letter
             merged.append(done)
     tokens = [*_special_tokens(tokenizer_cls), "<unk>", "Ġ", *letters, *dict.fromkeys(merged)]
-    tokens.append(tokenizer_cls.special_tokens_by_role["mask"])
+    tokens.append(tokenizer_cls.special_tokens_by_role.get("mask", "<mask>"))
     return {
         "vocabulary": {token: i for i, token in enumerate(tokens)},
         "merges": list(dict.fromkeys(merges)),

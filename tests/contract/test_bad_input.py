@@ -8,6 +8,7 @@ from clozework.errors import InputError
 from tests.contract.families import (
     TASKS,
     family_of_task,
+    names_of,
     random_inputs,
     task_inputs,
     task_labels,
@@ -33,32 +34,36 @@ TASK_WAYS = {
 
 
 def too_high(inputs, model):
-    inputs["token_ids"][1, 2] = model.vocabulary_size
-    return rf"`token_ids` goes from \d+ to {model.vocabulary_size}, but .* takes 0 to"
+    name = names_of(inputs, "token_ids")[-1]
+    inputs[name][1, 2] = model.vocabulary_size
+    return rf"`{name}` goes from \d+ to {model.vocabulary_size}, but .* takes 0 to"
 
 
 def negative(inputs, model):
-    inputs["token_ids"][0, 1] = -1
-    return r"`token_ids` goes from -1 to \d+, but"
+    name = names_of(inputs, "token_ids")[-1]
+    inputs[name][0, 1] = -1
+    return rf"`{name}` goes from -1 to \d+, but"
 
 
 def fractions(inputs, model):
-    inputs["token_ids"] = inputs["token_ids"] + 0.7
-    return r"`token_ids` must be whole numbers, not \d+\.7 \(float"
+    name = names_of(inputs, "token_ids")[-1]
+    inputs[name] = inputs[name] + 0.7
+    return rf"`{name}` must be whole numbers, not \d+\.7 \(float"
 
 
 def strange_mask(inputs, model):
-    if "padding_mask" not in inputs:
+    if not names_of(inputs, "padding_mask"):
         inputs["segment_ids"] = inputs["segment_ids"] - 1
         return r"`segment_ids` goes from -1 to 0, but .* takes 0 to 1"
-    inputs["padding_mask"] = -inputs["padding_mask"]
-    return r"`padding_mask` must not be negative: .* It goes from -1 to 0"
+    name = names_of(inputs, "padding_mask")[-1]
+    inputs[name] = -inputs[name]
+    return rf"`{name}` must not be negative: .* It goes from -1 to 0"
 
 
 def incomplete(inputs, model):
-    name = "padding_mask" if "padding_mask" in inputs else "segment_ids"
+    name = [*names_of(inputs, "segment_ids"), *names_of(inputs, "padding_mask")][-1]
     del inputs[name]
-    return rf"takes 'token_ids', .*; '{name}' is missing among 'token_ids'"
+    return rf"takes '\w*token_ids', .*; '{name}' is missing among '\w*token_ids'"
 
 
 DAMAGES = (too_high, negative, fractions, strange_mask, incomplete)
@@ -175,9 +180,10 @@ def test_what_is_no_text_is_refused(task, task_cls, text, way):
 def test_weights_stay_when_bad_input_ends_training(task_cls, bare_task):
     before = bare_task.get_weights()
     inputs = {name: np.concatenate([v] * 20) for name, v in task_inputs(task_cls).items()}
-    inputs["token_ids"][-1, 0] = 1000
+    name = names_of(inputs, "token_ids")[-1]
+    inputs[name][-1, 0] = 1000
     labels = np.concatenate([task_labels(task_cls)] * 20)
-    with pytest.raises(InputError, match="`token_ids` goes from"):
+    with pytest.raises(InputError, match=rf"`{name}` goes from"):
         bare_task.fit(inputs, labels, batch_size=40, verbose=0)
     for ours, kept in zip(bare_task.get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, kept)

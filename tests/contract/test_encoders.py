@@ -8,6 +8,7 @@ from clozework.layers import positions_within_texts, self_attention_mask
 from tests.contract.families import (
     assert_same_outputs,
     has_padding_mask,
+    names_of,
     random_inputs,
     tiny_backbone,
     token_vectors,
@@ -16,6 +17,11 @@ from tests.contract.families import (
 LENGTHS = [5, 3, 6]
 # As KerasHub names them: code that cuts a backbone depends on it.
 LAYER_NAMES = {
+    "bart": """token_embedding encoder_position_embedding encoder_embeddings_add
+        encoder_embeddings_layer_norm encoder_embeddings_dropout transformer_encoder_layer_0
+        transformer_encoder_layer_1 decoder_position_embedding decoder_embeddings_add
+        decoder_embeddings_layer_norm decoder_embeddings_dropout transformer_decoder_layer_0
+        transformer_decoder_layer_1""",
     "bert": """token_embedding position_embedding segment_embedding embeddings_add
         embeddings_layer_norm embeddings_dropout transformer_layer_0 transformer_layer_1
         pooled_dense""",
@@ -25,6 +31,9 @@ LAYER_NAMES = {
         transformer_layer_1""",
     "xlm_roberta": """embeddings embeddings_layer_norm embeddings_dropout transformer_layer_0
         transformer_layer_1""",
+    "electra": """token_embedding position_embedding segment_embedding embeddings_add
+        embeddings_layer_norm embeddings_dropout embeddings_projection transformer_layer_0
+        transformer_layer_1 pooled_dense""",
     "f_net": """token_embedding position_embedding segment_embedding embeddings_add
         embeddings_layer_norm embedding_projection embeddings_dropout f_net_layer_0 f_net_layer_1
         pooled_dense""",
@@ -32,7 +41,9 @@ LAYER_NAMES = {
         disentangled_attention_encoder_layer_0 disentangled_attention_encoder_layer_1""",
 }
 HEAD_LAYER_NAMES = {
+    "BartTextClassifier": "pooling pooled_dropout pooled_dense classifier_dropout logits",
     "BertTextClassifier": "classifier_dropout logits",
+    "ElectraTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
     "FNetTextClassifier": "classifier_dropout logits",
     "DistilBertTextClassifier": "pooled_dense classifier_dropout logits",
     "RobertaTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
@@ -47,7 +58,8 @@ def packed(inputs, lengths, tokens):
         name: np.concatenate([values[i, :length] for i, length in enumerate(lengths)])
         for name, values in inputs.items()
     }
-    row["padding_mask"] = np.repeat(np.arange(1, len(lengths) + 1, dtype="int32"), lengths)
+    for name in names_of(inputs, "padding_mask"):
+        row[name] = np.repeat(np.arange(1, len(lengths) + 1, dtype="int32"), lengths)
     return {name: np.pad(values, (0, tokens - len(values)))[None] for name, values in row.items()}
 
 
@@ -68,7 +80,8 @@ def test_a_packed_row_gives_each_text_the_numbers_that_it_has_alone(
 def test_packed_texts_do_not_see_each_other(masking_family, masking_backbone):
     inputs = packed(random_inputs(masking_family, LENGTHS), LENGTHS, tokens=16)
     before = token_vectors(masking_backbone, inputs)[0]
-    inputs["token_ids"][0, 5:8] = inputs["token_ids"][0, 5:8][::-1] - 1
+    for name in names_of(inputs, "token_ids"):
+        inputs[name][0, 5:8] = inputs[name][0, 5:8][::-1] - 1
     after = token_vectors(masking_backbone, inputs)[0]
     np.testing.assert_array_equal(after[:5], before[:5])
     np.testing.assert_array_equal(after[8:14], before[8:14])
@@ -88,8 +101,9 @@ def test_padding_and_neighbours_do_not_change_a_text(masking_family, masking_bac
 def test_ids_of_padding_do_not_matter(masking_family, masking_backbone):
     texts = random_inputs(masking_family, LENGTHS, tokens=16)
     before = token_vectors(masking_backbone, texts)
-    is_token = texts["padding_mask"].astype(bool)
-    texts["token_ids"] = np.where(is_token, texts["token_ids"], 9)
+    is_token = texts[names_of(texts, "padding_mask")[0]].astype(bool)
+    for name in names_of(texts, "token_ids"):
+        texts[name] = np.where(is_token, texts[name], 9)
     np.testing.assert_array_equal(
         token_vectors(masking_backbone, texts)[is_token], before[is_token]
     )
@@ -97,7 +111,8 @@ def test_ids_of_padding_do_not_matter(masking_family, masking_backbone):
 
 def test_a_mask_of_booleans_is_one_of_ones(masking_family, masking_backbone):
     texts = random_inputs(masking_family, LENGTHS, tokens=16)
-    as_booleans = {**texts, "padding_mask": texts["padding_mask"].astype(bool)}
+    masks = {name: texts[name].astype(bool) for name in names_of(texts, "padding_mask")}
+    as_booleans = {**texts, **masks}
     np.testing.assert_array_equal(
         token_vectors(masking_backbone, as_booleans), token_vectors(masking_backbone, texts)
     )
@@ -131,8 +146,13 @@ def test_layers_have_the_names_of_kerashub(family, backbone):
 
 
 def test_layers_of_heads_have_the_names_of_kerashub(task):
-    others = {"MaskedLM": "mlm_head", "TextEmbedder": "pooling normalization"}
-    others |= {"TokenClassifier": "classifier_dropout logits", "QuestionAnswerer": "logits"}
+    others = {
+        "MaskedLM": "mlm_head",
+        "TextEmbedder": "pooling normalization",
+        "TokenClassifier": "classifier_dropout logits",
+        "QuestionAnswerer": "logits",
+        "Seq2SeqLM": "token_embedding",
+    }
     expected = HEAD_LAYER_NAMES.get(type(task).__name__) or others[task.kind]
     names = {layer.name for layer in task.layers}
     assert set(expected.split()) <= names
@@ -143,7 +163,7 @@ def test_a_backbone_can_be_cut_at_any_layer(family, backbone):
     inputs = random_inputs(family, LENGTHS)
     first_block = next(layer for layer in backbone.layers if layer.name.endswith("layer_0"))
     cut = keras.Model(backbone.input, first_block.output)
-    last_block = next(layer for layer in backbone.layers if layer.name.endswith("layer_1"))
+    last_block = [layer for layer in backbone.layers if layer.name.endswith("layer_1")][-1]
     rest = keras.Model(backbone.input, last_block.output)
     vectors = keras.ops.convert_to_numpy(cut(inputs))
     assert vectors.shape == (3, 6, 8)
@@ -155,7 +175,7 @@ def test_a_backbone_can_be_cut_at_any_layer(family, backbone):
 
 def test_constructor_arguments_are_attributes_and_make_an_equal_model(family, backbone):
     config = backbone.get_config()
-    assert backbone.vocabulary_size == config["vocabulary_size"]
+    assert backbone.vocabulary_size == config[backbone.input_limits["token_ids"]]
     other = type(backbone).from_config(config)
     assert other.get_config() == config
     other.set_weights(backbone.get_weights())
@@ -180,8 +200,8 @@ def test_dropout_acts_in_training_alone(family):
 def test_low_precision_stays_close_to_float32(family, backbone, dtype):
     inputs = random_inputs(family, LENGTHS, tokens=16)
     # A row of padding alone comes from rounding a batch up.
-    if has_padding_mask(family):
-        inputs["padding_mask"][2] = 0
+    for name in names_of(inputs, "padding_mask"):
+        inputs[name][2] = 0
     low = tiny_backbone(family, dtype=dtype)
     low.set_weights([np.asarray(values) for values in backbone.get_weights()])
     vectors = low.token_vectors(low(inputs))

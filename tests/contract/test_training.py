@@ -37,12 +37,20 @@ def labels_for(task_cls):
     return labels.get(task_cls.kind)
 
 
+def examples_for(task_cls, texts):
+    """Returns texts as the task takes them."""
+    names = task_cls.preprocessor_cls.text_names
+    if task_cls.kind == "QuestionAnswerer":
+        return list(zip(texts, texts, strict=True))
+    return dict.fromkeys(names, texts) if names else texts
+
+
 def losses(task_cls, seed):
     keras.utils.set_random_seed(seed)
     task = tiny_task(task_cls)
     labels = labels_for(task_cls)
-    texts = list(zip(TEXTS, TEXTS, strict=True)) if "Question" in task_cls.kind else TEXTS
-    history = task.fit(texts * 2, labels and labels * 2, batch_size=3, verbose=0)
+    texts = examples_for(task_cls, TEXTS * 2)
+    history = task.fit(texts, labels and labels * 2, batch_size=3, verbose=0)
     return history.history["loss"], task.get_weights()
 
 

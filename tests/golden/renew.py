@@ -12,7 +12,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 import clozework
-from clozework import layers, models, tokenizers
+from clozework import layers, models, samplers, tokenizers
 from clozework.cli import application
 from clozework.presets import families
 
@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 _WIDTH = 90
 _VERBS = {
     "MaskedLM": "fill masks",
+    "Seq2SeqLM": "summarise",
     "TextClassifier": "classify",
     "TextEmbedder": "embed",
     "TokenClassifier": "tag",
@@ -32,7 +33,7 @@ _VERBS = {
 def public_api() -> str:
     """Every public name with its signature, and the methods that a class itself defines."""
     lines = []
-    for module in (clozework, layers, models, tokenizers):
+    for module in (clozework, layers, models, samplers, tokenizers):
         for name in module.__all__:
             public = getattr(module, name)
             qualified = f"{module.__name__}.{name}"

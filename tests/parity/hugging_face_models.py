@@ -39,6 +39,8 @@ CONFIGS = {
     "bert-odd": ("bert", {**TINY, **SIZES, **ODD, "type_vocab_size": 3}),
     "distil_bert": ("distilbert", {**TINY, **DISTIL_BERT_SIZES}),
     "distil_bert-odd": ("distilbert", {**TINY, **DISTIL_BERT_SIZES, "activation": "relu"}),
+    "electra": ("electra", {**TINY, **SIZES, "embedding_size": 8}),
+    "electra-odd": ("electra", {**TINY, **SIZES, **ODD, "embedding_size": 12}),
     "f_net": ("fnet", {**TINY, **F_NET_SIZES}),
     "f_net-odd": ("fnet", {**TINY, **F_NET_SIZES, **ODD, "type_vocab_size": 2}),
     "roberta": ("roberta", {**TINY, **SIZES, **ROBERTA}),
@@ -83,7 +85,7 @@ def random_inputs(name: str) -> dict[str, np.ndarray]:
     mask = (np.arange(18) < lengths[:, None]).astype("int32")
     # RoBERTa's upstream tells padding by its id.
     inputs = {"token_ids": np.where(mask == 1, ids, 1).astype("int32"), "padding_mask": mask}
-    if name.startswith(("bert", "f_net")):
+    if name.startswith(("bert", "electra", "f_net")):
         inputs["segment_ids"] = ((np.arange(18) > 6) * mask).astype("int32")
     if name.startswith("f_net"):
         del inputs["padding_mask"]

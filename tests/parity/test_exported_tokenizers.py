@@ -6,6 +6,7 @@ import transformers
 
 from clozework import models
 from clozework.presets import family_named
+from tests.contract.families import tiny_backbone
 from tests.parity.hugging_face_models import CONFIGS
 
 TEXTS = [
@@ -73,18 +74,16 @@ def exported(request, tmp_path, fairseq_proto, deberta_proto):
     tokenizer = {
         "bert": lambda: models.BertTokenizer(word_piece(), lowercase=True),
         "distil_bert": lambda: models.DistilBertTokenizer(word_piece()),
+        "electra": lambda: models.ElectraTokenizer(word_piece(), lowercase=True),
         "roberta": lambda: models.RobertaTokenizer(*byte_pair()),
         "xlm_roberta": lambda: models.XLMRobertaTokenizer(fairseq_proto),
         "deberta_v3": lambda: models.DebertaV3Tokenizer(deberta_proto),
     }[name]()
     family = family_named(name)
     task_cls = next(task for task in family.tasks if task.kind == "TextClassifier")
-    backbone = family.backbone(
-        vocabulary_size=tokenizer.vocabulary_size(),
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=8,
-        intermediate_dim=8,
+    backbone = tiny_backbone(
+        family,
+        **{family.backbone.input_limits["token_ids"]: tokenizer.vocabulary_size()},
         max_sequence_length=64,
     )
     preprocessor = task_cls.preprocessor_cls(tokenizer, sequence_length=64)

@@ -44,33 +44,36 @@ def heads(x, w, name):
     return projected.swapaxes(1, 2)
 
 
-def attention(x, w, allowed):
-    """Returns the output of multi-head attention and its weights."""
-    query, key, value = (
-        heads(x, w, f"self_attention_layer/{name}") for name in ("query", "key", "value")
-    )
+def attention(x, w, allowed, *, to=None, layer="self_attention_layer"):
+    """Returns the output of multi-head attention and its weights; `to` is x by default."""
+    to = x if to is None else to
+    query = heads(x, w, f"{layer}/query")
+    key, value = (heads(to, w, f"{layer}/{name}") for name in ("key", "value"))
     scores = query @ key.swapaxes(-1, -2) / np.sqrt(query.shape[-1])
     scores = softmax(np.where(allowed[:, None], scores, -1e9))
-    name = "self_attention_layer/attention_output"
+    name = f"{layer}/attention_output"
     joined = np.einsum("bnth,nhd->btd", scores @ value, w[f"{name}/kernel"])
     return joined + w[f"{name}/bias"], scores
 
 
-def encoder(x, w, attend, *, activation, epsilon, normalize_first):
-    """An encoder block around any kind of attention."""
-
-    def norm(x, name):
-        return layer_norm(x, w, name, epsilon)
+def block(x, w, sublayers, *, activation, epsilon, normalize_first):
+    """A block: sub-layers by the name of their normalisation, then the feed-forward network."""
 
     def feed_forward(x):
         x = activation(dense(x, w, "feedforward_intermediate_dense"))
         return dense(x, w, "feedforward_output_dense")
 
-    if normalize_first:
-        x = x + attend(norm(x, "self_attention_layer_norm"))
-        return x + feed_forward(norm(x, "feedforward_layer_norm"))
-    x = norm(x + attend(x), "self_attention_layer_norm")
-    return norm(x + feed_forward(x), "feedforward_layer_norm")
+    for name, sublayer in {**sublayers, "feedforward_layer_norm": feed_forward}.items():
+        if normalize_first:
+            x = x + sublayer(layer_norm(x, w, name, epsilon))
+        else:
+            x = layer_norm(x + sublayer(x), w, name, epsilon)
+    return x
+
+
+def encoder(x, w, attend, **options):
+    """An encoder block around any kind of attention."""
+    return block(x, w, {"self_attention_layer_norm": attend}, **options)
 
 
 def bucket_rows(tokens, bucket_size, max_position):

@@ -27,6 +27,10 @@ LAYERS = {
     "encoder of our function": lambda: layers.TransformerEncoder(
         16, 2, activation=layers.activation_function("gelu_new")
     ),
+    "decoder": lambda: layers.TransformerDecoder(
+        16, 2, 0.25, "gelu_tanh", 1e-4, "he_normal", "ones", normalize_first=True, name="block"
+    ),
+    "cached attention": lambda: layers.CachedMultiHeadAttention(2, 4, dropout=0.2, use_gate=True),
     "positions": lambda: layers.PositionEmbedding(8, initializer="he_normal"),
     "sines": lambda: layers.SinePositionEncoding(100),
     "tokens": lambda: layers.ReversibleEmbedding(10, 4, tie_weights=False, mask_zero=True),

@@ -13,6 +13,7 @@ EXPECTED = {
     "mean": [VECTORS[0].mean(axis=0), VECTORS[1, :2].mean(axis=0), np.zeros(4)],
     "max": [VECTORS[0].max(axis=0), VECTORS[1, :2].max(axis=0), np.zeros(4)],
     "cls": VECTORS[:, 0],
+    "lasttoken": [VECTORS[0, 4], VECTORS[1, 1], np.zeros(4)],
 }
 
 
@@ -38,5 +39,7 @@ def test_the_mode_survives_the_config():
 
 
 def test_an_unknown_mode_is_refused():
-    with pytest.raises(ConfigError, match=r"one of 'mean', 'cls', 'max'. Received: 'sum'"):
+    with pytest.raises(
+        ConfigError, match=r"one of 'mean', 'cls', 'max', 'lasttoken'. Received: 'sum'"
+    ):
         layers.TextPooling("sum")

@@ -8,7 +8,7 @@ import pytest
 
 from clozework.errors import ConfigError
 from clozework.layers import TransformerEncoder
-from clozework.layers.transformer_encoder import EncoderBlock
+from clozework.layers.transformer_block import TransformerBlock
 from tests.unit.layers.references import attention, encoder, numpy, randomize, weights
 
 X = np.random.default_rng(1).normal(size=(2, 5, 8))
@@ -142,5 +142,5 @@ def test_an_unknown_activation_is_refused_at_once():
 
 
 def test_the_abstract_block_says_what_is_missing():
-    with pytest.raises(NotImplementedError, match="EncoderBlock has to define `make_self_attent"):
-        EncoderBlock(16, 2).build((None, None, 8))
+    with pytest.raises(NotImplementedError, match="TransformerBlock has to define `make_self_at"):
+        TransformerBlock(16, 2).build((None, None, 8))

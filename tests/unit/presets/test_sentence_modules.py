@@ -65,7 +65,7 @@ def test_dropout_is_for_training_and_prompts_without_text_are_none():
         (files_of([*STEPS, "Dense"]), r"has the steps Transformer, Pooling, Normalize, Dense"),
         (files_of(["Transformer", "Pooling", "LSTM"]), r"Transformer, Pooling, LSTM\."),
         (files_of([]), r"has the steps none"),
-        (files_of(pooling={"pooling_mode_lasttoken": True}), r"pools by pooling_mode_lasttoken"),
+        (files_of(pooling={"pooling_mode_oddtoken": True}), r"pools by pooling_mode_oddtoken"),
         (
             files_of(pooling={**MEAN, "pooling_mode_cls_token": True}),
             r"mean_tokens and pooling_mode_cls_token\. Clozework has one of",

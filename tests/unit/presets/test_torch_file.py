@@ -268,6 +268,7 @@ REFUSED = {
     "no pairs": (dump(Called("collections.OrderedDict", 1)), "with wrong arguments"),
     "keys": (dump(Called("collections.OrderedDict", [((), 1)])), "key that is no string"),
     "long text": (b"\x8d" + b"\xff" * 8 + b".", "damaged"),
+    "strange escape": (b"ccol\\lections\nOrderedDict\n.", "a name is not well-formed: .*escape"),
     "long number": (b"I" + b"1" * 10_000 + b"\n.", "damaged"),
     "no storage": (dump({"x": tensor(3)}), "has no storage of a known type"),
     "unknown storage": (

@@ -115,3 +115,9 @@ def test_nothing_is_given_out_before_all_is_checked(tensors):
 def test_variables_without_a_row_cannot_be_written():
     with pytest.raises(WeightsError, match="'unknown/kernel' has no place"):
         MAP.write({"unknown/kernel": np.zeros((1, 1))})
+
+
+def test_the_name_of_a_variable():
+    assert MAP.name_of("block_3/attention/query/kernel") == "layer.3.q.weight"
+    with pytest.raises(WeightsError, match="'unknown/kernel' has no place"):
+        MAP.name_of("unknown/kernel")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clozework import models
-from clozework.errors import ConfigError, PresetError
+from clozework.errors import ConfigError
 from tests.contract.families import tiny_task
 from tests.unit.tasks.tiny_models import tiny_backbone, tiny_classifier, values
 
@@ -60,17 +60,6 @@ def test_a_model_cut_from_a_classifier_can_be_saved(tmp_path):
     np.testing.assert_array_equal(
         keras.ops.convert_to_numpy(loaded(inputs)), keras.ops.convert_to_numpy(cut(inputs))
     )
-
-
-def test_adapters_and_quantized_weights_are_not_saved_as_a_preset(tmp_path):
-    with_adapters, quantized = tiny_classifier(), tiny_classifier()
-    with_adapters.output_dense.enable_lora(2)
-    with pytest.raises(PresetError, match="'logits' has LoRA adapters, which a preset cannot hold"):
-        with_adapters.save_to_preset(tmp_path / "preset")
-    quantized.output_dense.quantize("int8")
-    with pytest.raises(PresetError, match="'logits' has weights quantized to int8"):
-        quantized.save_to_preset(tmp_path / "preset")
-    assert not (tmp_path / "preset").exists()
 
 
 def test_validation_batches_keep_their_size():

@@ -60,9 +60,9 @@ def test_unknown_fields_are_skipped():
         (b"\x0a\x05\x0a\x01a\x10\x05" + piece_model(), "damaged one"),
         (b"\xff" * 12, "damaged one .*: a number has more than 64 bits"),
         (b"\x0b", "damaged one .*: wire type 3 does not exist"),
-        (b"", "needs exactly one piece of type UNKNOWN; of the 0 pieces here, 0 are"),
-        (piece_model([*PIECES, ("<u>", 0.0, PieceType.UNKNOWN)]), "of the 10 pieces here, 2 are"),
-        (piece_model(model_type=7), "SentencePiece model type 7 is not known"),
+        (b"", "needs exactly one piece of type UNKNOWN, and of its 0 pieces 0 are"),
+        (piece_model([*PIECES, ("<u>", 0.0, PieceType.UNKNOWN)]), "of its 10 pieces 2 are"),
+        (piece_model(model_type=7), "its model type 7 is not known"),
         (piece_model(charsmap=b"\x08\0\0\0abc"), "The map of characters .* is damaged"),
     ],
 )

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from clozework.errors import ConfigError, PresetNotFoundError
+from clozework.errors import ConfigError, PresetError, PresetNotFoundError
 from clozework.tokenizers import SentencePieceTokenizer
 from clozework.tokenizers.piece_model import ModelType, PieceType
 from tests.unit.tokenizers.families import PIECES, SentencePiece, piece_model
@@ -138,3 +138,10 @@ def test_config_keys_are_kerashubs():
 def test_what_is_no_model_is_refused(proto, error, message):
     with pytest.raises(error, match=message):
         SentencePieceTokenizer(proto)
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    path = tmp_path / "spiece.model"
+    path.write_bytes(b"\x0a\x7f\x0a\x01a")
+    with pytest.raises(PresetError, match=r"'.*spiece\.model' is not a SentencePiece model, or a"):
+        SentencePieceTokenizer(path)

@@ -1,0 +1,227 @@
+"""Adapters: trained, saved, loaded and merged, in KerasHub's files and in PEFT's."""
+
+import json
+
+import keras
+import numpy as np
+import peft
+import pytest
+import torch
+import transformers
+from safetensors.numpy import load_file, save_file
+
+from clozework import models
+from clozework.errors import ConfigError, PresetError, WeightsError
+from clozework.presets import write_h5
+from tests.contract.families import (
+    FAMILIES,
+    TASKS,
+    TEXTS,
+    assert_same_outputs,
+    outputs_of,
+    random_inputs,
+    task_inputs,
+    tiny_backbone,
+    tiny_task,
+)
+
+# Of peft itself, with this version of transformers.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"
+)
+
+EVERY_KIND = ["query", "attention_output", "feedforward_intermediate_dense", "token_embedding"]
+INPUTS = random_inputs(FAMILIES["bert"], [8, 5])
+
+
+def with_adapters(rank=2, names=None, **options):
+    """A backbone with adapters that change its outputs."""
+    backbone = tiny_backbone(FAMILIES["bert"])
+    backbone.enable_lora(rank, names, **options)
+    generator = np.random.default_rng(1)
+    for variable in backbone.trainable_variables:
+        if "lora" in variable.path:
+            variable.assign(generator.normal(scale=0.3, size=variable.shape))
+    return backbone
+
+
+def test_only_adapters_and_the_head_are_trained():
+    task = tiny_task(TASKS["BertTextClassifier"])
+    task.backbone.enable_lora(2)
+    frozen = [v for v in task.backbone.weights if not v.trainable]
+    before = [keras.ops.convert_to_numpy(v) for v in frozen]
+    trained = [keras.ops.convert_to_numpy(v) for v in task.trainable_variables]
+    # Queries and values of two blocks, two factors each; and the classifier's kernel and bias.
+    assert len(trained) == 10
+    task.fit(TEXTS, [0, 1, 2], epochs=2, verbose=0)
+    for variable, value in zip(frozen, before, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), value)
+    for variable, value in zip(task.trainable_variables, trained, strict=True):
+        assert np.any(keras.ops.convert_to_numpy(variable) != value), variable.path
+
+
+@pytest.mark.parametrize("family", ["deberta_v3", "distil_bert", "roberta"])
+def test_other_families_have_the_default_layers(family):
+    backbone = tiny_backbone(FAMILIES[family])
+    backbone.enable_lora(2)
+    assert len(backbone.trainable_variables) == 8
+
+
+@pytest.mark.parametrize("alpha", [None, 6])
+def test_adapters_are_saved_and_loaded(alpha, tmp_path):
+    backbone = with_adapters(names=EVERY_KIND, alpha=alpha)
+    path = tmp_path / "new" / "adapters.lora.h5"
+    backbone.save_lora_weights(path)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    loaded = tiny_backbone(FAMILIES["bert"])
+    loaded.load_lora_weights(path)
+    assert_same_outputs(backbone, loaded, INPUTS)
+    enabled = tiny_backbone(FAMILIES["bert"])
+    enabled.enable_lora(2, EVERY_KIND)
+    enabled.load_lora_weights(path)
+    assert_same_outputs(backbone, enabled, INPUTS)
+
+
+def test_merging_keeps_the_outputs_and_frees_the_weights():
+    backbone = with_adapters(names=EVERY_KIND, alpha=3)
+    before = outputs_of(backbone, INPUTS)
+    backbone.merge_lora()
+    for name, values in outputs_of(backbone, INPUTS).items():
+        np.testing.assert_allclose(values, before[name], rtol=0, atol=1e-5)
+    plain = tiny_backbone(FAMILIES["bert"])
+    assert [v.path for v in backbone.weights] == [v.path for v in plain.weights]
+    assert len(backbone.trainable_variables) == len(plain.trainable_variables)
+    backbone.enable_lora(1)
+
+
+def test_adapters_of_a_quantized_model_are_merged():
+    backbone = tiny_backbone(FAMILIES["bert"])
+    backbone.quantize("int8")
+    backbone.enable_lora(2)
+    for variable in backbone.trainable_variables:
+        variable.assign(keras.ops.ones(variable.shape) * 0.1)
+    before = outputs_of(backbone, INPUTS)
+    backbone.merge_lora()
+    for name, values in outputs_of(backbone, INPUTS).items():
+        # Rounded anew, to 1 in 127 of the largest weight.
+        np.testing.assert_allclose(values, before[name], rtol=0, atol=0.05)
+
+
+def test_a_preset_and_an_export_hold_the_sum(tmp_path):
+    task = tiny_task(TASKS["BertTextClassifier"], backbone=with_adapters(names=EVERY_KIND, alpha=1))
+    inputs = task_inputs(TASKS["BertTextClassifier"])
+    task.save_to_preset(tmp_path / "saved")
+    task.export_to_transformers(tmp_path / "exported")
+    assert task.backbone.token_embedding.lora_enabled
+    for directory in ("saved", "exported"):
+        loaded = models.TextClassifier.from_preset(tmp_path / directory)
+        assert_same_outputs(task, loaded, inputs)
+
+
+def hidden_states(model):
+    ids, padding = torch.tensor(INPUTS["token_ids"]), torch.tensor(INPUTS["padding_mask"])
+    segments = torch.tensor(INPUTS["segment_ids"])
+    with torch.no_grad():
+        states = model(
+            input_ids=ids.long(), attention_mask=padding.long(), token_type_ids=segments.long()
+        )
+    return states.last_hidden_state.numpy()
+
+
+def assert_same_on_tokens(backbone, model):
+    ours = outputs_of(backbone, INPUTS)["sequence_output"]
+    is_token = INPUTS["padding_mask"] > 0
+    np.testing.assert_allclose(ours[is_token], hidden_states(model)[is_token], rtol=0, atol=1e-5)
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """A backbone without adapters in Hugging Face's format."""
+    tiny_backbone(FAMILIES["bert"]).export_to_transformers(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize("names", [None, ["query", "attention_output"]])
+def test_peft_reads_what_we_write(names, exported, tmp_path):
+    backbone = with_adapters(names=names, alpha=3)
+    backbone.export_lora_to_peft(tmp_path / "adapters")
+    model = transformers.AutoModel.from_pretrained(exported)
+    model = peft.PeftModel.from_pretrained(model, tmp_path / "adapters").eval()
+    assert_same_on_tokens(backbone, model)
+
+
+@pytest.mark.parametrize("use_rslora", [False, True])
+def test_we_read_what_peft_writes(use_rslora, exported, tmp_path):
+    config = peft.LoraConfig(
+        r=1,
+        lora_alpha=3,
+        target_modules=["query", "attention.output.dense", "intermediate.dense"],
+        alpha_pattern={"intermediate.dense": 5},
+        rank_pattern={"intermediate.dense": 2},
+        use_rslora=use_rslora,
+    )
+    model = peft.get_peft_model(transformers.AutoModel.from_pretrained(exported), config).eval()
+    for name, parameter in model.named_parameters():
+        if "lora" in name:
+            parameter.data.normal_(generator=torch.Generator().manual_seed(len(name)))
+    model.save_pretrained(tmp_path / "adapters")
+    backbone = tiny_backbone(FAMILIES["bert"])
+    backbone.load_lora_weights(tmp_path / "adapters")
+    assert_same_on_tokens(backbone, model)
+    backbone.save_lora_weights(tmp_path / "same.lora.h5")
+
+
+def test_adapters_that_keras_does_not_have_are_refused(tmp_path):
+    with_adapters().export_lora_to_peft(tmp_path)
+    config = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
+
+    def load(**changes):
+        content = json.dumps(config | changes)
+        (tmp_path / "adapter_config.json").write_text(content, encoding="utf-8")
+        tiny_backbone(FAMILIES["bert"]).load_lora_weights(tmp_path)
+
+    with pytest.raises(PresetError, match="'use_dora' is True, not False; 'bias' is 'all'|'bias'"):
+        load(use_dora=True, bias="all")
+    with pytest.raises(PresetError, match="'lora_alpha' of .* must be a number. Received: 'x'"):
+        load(lora_alpha="x", alpha_pattern={})
+    weights = load_file(tmp_path / "adapter_model.safetensors")
+    name = next(iter(weights))
+    save_file({}, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(WeightsError, match="there is no adapter in it"):
+        load()
+    save_file({f"x.{name}": weights[name]}, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(WeightsError, match="belongs to no layer of the backbone"):
+        load()
+    save_file(
+        {name: weights[name][:, :1] for name in weights}, tmp_path / "adapter_model.safetensors"
+    )
+    with pytest.raises(WeightsError, match="not for"):
+        load()
+
+
+def test_bad_adapters_are_refused(tmp_path):
+    backbone = tiny_backbone(FAMILIES["bert"])
+    with pytest.raises(ConfigError, match="`rank` must be a positive integer. Received: 0"):
+        backbone.enable_lora(0)
+    with pytest.raises(ConfigError, match="has no layers named 'quer' to adapt. It has: .*'query'"):
+        backbone.enable_lora(2, ["quer"])
+    with pytest.raises(ConfigError, match="has no adapters. Call `enable_lora"):
+        backbone.save_lora_weights(tmp_path / "x.lora.h5")
+    backbone.enable_lora(2)
+    with pytest.raises(ConfigError, match="has adapters already"):
+        backbone.enable_lora(2)
+    with pytest.raises(ConfigError, match=r"ends in '.lora.h5'. Received: .*x.h5"):
+        backbone.save_lora_weights(tmp_path / "x.h5")
+    backbone.save_lora_weights(tmp_path / "x.lora.h5")
+    other = tiny_backbone(FAMILIES["bert"])
+    other.enable_lora(3, ["key"])
+    with pytest.raises(WeightsError, match="adapters of rank 2 for 4 layers, but the model has 2"):
+        other.load_lora_weights(tmp_path / "x.lora.h5")
+    backbone.get_layer("pooled_dense").enable_lora(3)
+    with pytest.raises(PresetError, match=r"The adapters have different ranks, \[2, 3\]"):
+        backbone.save_lora_weights(tmp_path / "x.lora.h5")
+    write_h5(tmp_path, "none.lora.h5", {"lora/vars/rank": np.array(2)}, {})
+    with pytest.raises(WeightsError, match=r"none.lora.h5' holds no adapters"):
+        tiny_backbone(FAMILIES["bert"]).load_lora_weights(tmp_path / "none.lora.h5")
+    with pytest.raises(WeightsError, match="the adapter '.*' does not fit layer"):
+        tiny_backbone(FAMILIES["bert"], hidden_dim=12).load_lora_weights(tmp_path / "x.lora.h5")

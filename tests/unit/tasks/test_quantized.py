@@ -1,0 +1,123 @@
+"""Models whose weights are rounded to few bits: used, saved and loaded."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from clozework import models
+from clozework.errors import PresetError
+from clozework.presets import keras_variables
+from tests.contract.families import FAMILIES, TASKS, assert_same_outputs, task_inputs, tiny_task
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("BertTextClassifier", "int8"),
+        ("DebertaV3MaskedLM", "int8"),
+        ("RobertaMaskedLM", "int4"),
+        ("DistilBertTextEmbedder", "float8"),
+    ],
+)
+def test_a_quantized_model_is_saved_and_loaded(name, mode, tmp_path):
+    task, inputs = tiny_task(TASKS[name]), task_inputs(TASKS[name])
+    task.quantize(mode)
+    task.save_to_preset(tmp_path / "first")
+    loaded = models.Task.from_preset(tmp_path / "first")
+    assert_same_outputs(task, loaded, inputs, atol=1e-6)
+    loaded.save_to_preset(tmp_path / "second")
+    again = models.Task.from_preset(tmp_path / "second")
+    assert_same_outputs(task, again, inputs, atol=1e-6)
+    assert [v.dtype for v in again.weights] == [v.dtype for v in task.weights]
+
+
+def test_a_quantized_model_comes_back_from_a_keras_file(tmp_path):
+    task = tiny_task(TASKS["BertTextClassifier"])
+    task.quantize("int8")
+    task.save(tmp_path / "task.keras")
+    loaded = keras.saving.load_model(tmp_path / "task.keras")
+    assert_same_outputs(task, loaded, task_inputs(TASKS["BertTextClassifier"]), atol=1e-6)
+
+
+def test_a_task_may_stand_on_a_quantized_backbone(tmp_path):
+    task = tiny_task(TASKS["BertTextClassifier"])
+    task.backbone.quantize("int8")
+    task.save_to_preset(tmp_path)
+    loaded = models.TextClassifier.from_preset(tmp_path)
+    assert loaded.output_dense.quantization_mode is None
+    assert_same_outputs(task, loaded, task_inputs(TASKS["BertTextClassifier"]), atol=1e-6)
+    assert "int8" in {str(v.dtype) for v in models.Backbone.from_preset(tmp_path).weights}
+
+
+def test_layers_can_be_left_out(tmp_path):
+    task = tiny_task(TASKS["BertTextClassifier"])
+    task.quantize("int8", filters="transformer_layer_0")
+    task.save_to_preset(tmp_path)
+    loaded = models.TextClassifier.from_preset(tmp_path)
+    assert loaded.backbone.token_embedding.quantization_mode is None
+    assert_same_outputs(task, loaded, task_inputs(TASKS["BertTextClassifier"]), atol=1e-6)
+
+
+def test_what_would_not_be_found_again_is_not_saved(tmp_path, monkeypatch):
+    task = tiny_task(TASKS["BertTextClassifier"])
+    task.output_dense.quantize("int8")
+    with pytest.raises(PresetError, match="'logits' was quantized by itself"):
+        task.save_to_preset(tmp_path / "preset")
+    own = keras.quantizers.Int8QuantizationConfig(activation_quantizer=None)
+    other = tiny_task(TASKS["BertTextClassifier"])
+    other.quantize(config=own)
+    with pytest.raises(PresetError, match="quantized with an activation quantizer of your own"):
+        other.save_to_preset(tmp_path / "preset")
+    monkeypatch.setattr(keras_variables, "_STORED_MODES", ("float8",))
+    with pytest.raises(PresetError, match="weights quantized by int8, which .* It holds: float8"):
+        other.save_to_preset(tmp_path / "preset")
+    with pytest.raises(PresetError, match="weights quantized to int8, which the format cannot"):
+        task.export_to_transformers(tmp_path / "preset")
+    assert not (tmp_path / "preset").exists()
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"class_name": "QuantizedDTypePolicy", "config": {"mode": "int3", "source_name": None}},
+        {"class_name": "QuantizedDTypePolicy", "config": {"mode": "int8", "source_name": "x"}},
+        {"class_name": "QuantizedDTypePolicy", "config": {"mode": "int8"}},
+        {"class_name": "Popen", "config": {"mode": "int8", "source_name": None}},
+        {
+            "class_name": "QuantizedFloat8DTypePolicy",
+            "config": {"mode": "float8", "source_name": None, "amax_history_length": 10**9},
+        },
+        "int8",
+    ],
+)
+def test_a_strange_precision_is_refused(policy, tmp_path):
+    task = tiny_task(TASKS["BertTextClassifier"])
+    task.quantize("int8")
+    task.backbone.save_to_preset(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    config["config"]["dtype"]["config"]["policy_map"]["token_embedding"] = policy
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(PresetError, match="The 'dtype' of 'config.json' .* is not one that Keras"):
+        models.Backbone.from_preset(tmp_path)
+
+
+def test_a_policy_map_without_policies_is_refused(tmp_path):
+    backbone = FAMILIES["bert"].backbone(30, 1, 2, 8, 16)
+    backbone.save_to_preset(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    config["config"]["dtype"] = {"class_name": "DTypePolicyMap", "config": {}}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(PresetError, match="is not one that Keras writes"):
+        models.Backbone.from_preset(tmp_path)
+
+
+def test_quantized_predictions_are_close():
+    task = tiny_task(TASKS["BertTextClassifier"])
+    texts = ["the quick brown fox", "heaven and earth"]
+    before = task.predict(texts, verbose=0)
+    task.quantize("int8")
+    np.testing.assert_allclose(task.predict(texts, verbose=0), before, rtol=0, atol=0.05)
