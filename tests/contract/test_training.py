@@ -41,7 +41,7 @@ def examples_for(task_cls, texts):
     """Returns texts as the task takes them."""
     names = task_cls.preprocessor_cls.text_names
     if task_cls.kind == "QuestionAnswerer":
-        return list(zip(texts, texts, strict=True))
+        return [("fox", text[:16]) for text in texts]
     return dict.fromkeys(names, texts) if names else texts
 
 
