@@ -35,6 +35,7 @@ from clozework.tasks import (
     PooledOutputBackbone,
     PooledOutputClassifier,
     PooledOutputHead,
+    QuestionAnswerer,
     TextClassifierPreprocessor,
     TextEmbedder,
     TextEmbedderPreprocessor,
@@ -46,6 +47,7 @@ __all__ = [
     "AlbertBackbone",
     "AlbertMaskedLM",
     "AlbertMaskedLMPreprocessor",
+    "AlbertQuestionAnswerer",
     "AlbertTextClassifier",
     "AlbertTextClassifierPreprocessor",
     "AlbertTextEmbedder",
@@ -68,21 +70,10 @@ class AlbertBackbone(PooledOutputBackbone):
 
     Inputs, outputs: As in `BertBackbone`.
 
-    Raises:
-        ConfigError: If `num_groups` does not divide `num_layers`.
-
     Example:
-    >>> backbone = AlbertBackbone(
-    ...     vocabulary_size=30,
-    ...     num_layers=4,
-    ...     num_heads=2,
-    ...     embedding_dim=4,
-    ...     hidden_dim=8,
-    ...     intermediate_dim=16,
-    ... )
-    >>> inputs = dict.fromkeys(backbone.input_names, np.ones((1, 4), "int32"))
-    >>> backbone(inputs)["sequence_output"].shape
-    (1, 4, 8)
+    >>> backbone = AlbertBackbone(30, 4, 2, embedding_dim=4, hidden_dim=8, intermediate_dim=16)
+    >>> backbone(dict.fromkeys(backbone.input_names, np.ones((1, 4), int)))["pooled_output"].shape
+    (1, 8)
     """
 
     def __init__(
@@ -104,7 +95,6 @@ class AlbertBackbone(PooledOutputBackbone):
         layer_norm_epsilon=1e-12,
         **kwargs,
     ):
-        initializer = keras.initializers.TruncatedNormal(stddev=0.02)
         self.make_embeddings(
             vocabulary_size,
             embedding_dim,
@@ -116,7 +106,7 @@ class AlbertBackbone(PooledOutputBackbone):
         )
         self.embeddings_projection = keras.layers.Dense(
             hidden_dim,
-            kernel_initializer=initializer.clone(),
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
             dtype=dtype,
             name="embedding_projection",
         )
@@ -128,7 +118,7 @@ class AlbertBackbone(PooledOutputBackbone):
                     dropout=dropout,
                     activation=activation_name(activation),
                     layer_norm_epsilon=layer_norm_epsilon,
-                    kernel_initializer=initializer.clone(),
+                    kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
                     dtype=dtype,
                     name=f"group_{i}_inner_layer_{j}",
                 )
@@ -139,8 +129,7 @@ class AlbertBackbone(PooledOutputBackbone):
         self.make_pooled_dense(hidden_dim, dtype)
 
         inputs = self.symbolic_inputs()
-        x = self.embeddings_dropout(self.embedded(inputs))
-        x = self.embeddings_projection(x)
+        x = self.embeddings_projection(self.embeddings_dropout(self.embedded(inputs)))
         for group in self.transformer_layers:
             for layer in group * (num_layers // num_groups):
                 x = layer(x, padding_mask=inputs["padding_mask"])
@@ -214,6 +203,12 @@ class AlbertTokenClassifier(TokenClassifier):
     preprocessor_cls = AlbertTextClassifierPreprocessor
 
 
+class AlbertQuestionAnswerer(QuestionAnswerer):
+    """ALBERT that finds answers in a context; see `QuestionAnswerer`."""
+
+    preprocessor_cls = AlbertTextClassifierPreprocessor
+
+
 class AlbertTextEmbedderPreprocessor(TextEmbedderPreprocessor):
     """Turns strings into inputs for `AlbertTextEmbedder`."""
 
@@ -232,7 +227,13 @@ FAMILY = Family(
     title="ALBERT",
     backbone=AlbertBackbone,
     tokenizer=AlbertTokenizer,
-    tasks=(AlbertMaskedLM, AlbertTextClassifier, AlbertTextEmbedder, AlbertTokenClassifier),
+    tasks=(
+        AlbertMaskedLM,
+        AlbertTextClassifier,
+        AlbertTextEmbedder,
+        AlbertTokenClassifier,
+        AlbertQuestionAnswerer,
+    ),
     aliases={
         "AlbertClassifier": AlbertTextClassifier,
         "AlbertPreprocessor": AlbertTextClassifierPreprocessor,

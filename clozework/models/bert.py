@@ -13,8 +13,8 @@ from clozework.models.encoder_tables import (
     MASKED_LM_CONFIG,
     SEGMENT_EMBEDDING_ROWS,
     WORD_PIECE_OPTIONS,
+    bert_masked_lm_rows,
     classifier_head,
-    masked_lm_rows,
     token_heads,
 )
 from clozework.presets import (
@@ -31,6 +31,7 @@ from clozework.tasks import (
     MaskedLMPreprocessor,
     PooledOutputBackbone,
     PooledOutputClassifier,
+    QuestionAnswerer,
     TextClassifierPreprocessor,
     TextEmbedder,
     TextEmbedderPreprocessor,
@@ -42,6 +43,7 @@ __all__ = [
     "BertBackbone",
     "BertMaskedLM",
     "BertMaskedLMPreprocessor",
+    "BertQuestionAnswerer",
     "BertTextClassifier",
     "BertTextClassifierPreprocessor",
     "BertTextEmbedder",
@@ -202,12 +204,24 @@ class BertTokenClassifier(TokenClassifier):
     preprocessor_cls = BertTextClassifierPreprocessor
 
 
+class BertQuestionAnswerer(QuestionAnswerer):
+    """BERT that finds answers in a context; see `QuestionAnswerer`."""
+
+    preprocessor_cls = BertTextClassifierPreprocessor
+
+
 FAMILY = Family(
     name="bert",
     title="BERT",
     backbone=BertBackbone,
     tokenizer=BertTokenizer,
-    tasks=(BertMaskedLM, BertTextClassifier, BertTextEmbedder, BertTokenClassifier),
+    tasks=(
+        BertMaskedLM,
+        BertTextClassifier,
+        BertTextEmbedder,
+        BertTokenClassifier,
+        BertQuestionAnswerer,
+    ),
     aliases={
         "BertClassifier": BertTextClassifier,
         "BertPreprocessor": BertTextClassifierPreprocessor,
@@ -232,11 +246,7 @@ FAMILY = Family(
         heads={
             "MaskedLM": HuggingFaceHead(
                 architecture="BertForMaskedLM",
-                rows=masked_lm_rows(
-                    dense="cls.predictions.transform.dense",
-                    norm="cls.predictions.transform.LayerNorm",
-                    bias="cls.predictions",
-                ),
+                rows=bert_masked_lm_rows(),
                 config=MASKED_LM_CONFIG,
                 skips=("pooled_dense",),
             ),

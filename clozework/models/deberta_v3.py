@@ -19,8 +19,8 @@ from clozework.models.built_in_presets import built_in_presets
 from clozework.models.encoder_tables import (
     ENCODER_CONFIG,
     MASKED_LM_CONFIG,
+    bert_masked_lm_rows,
     classifier_head,
-    masked_lm_rows,
     token_heads,
 )
 from clozework.presets import (
@@ -37,6 +37,7 @@ from clozework.tasks import (
     FirstTokenHead,
     MaskedLM,
     MaskedLMPreprocessor,
+    QuestionAnswerer,
     TextClassifier,
     TextClassifierPreprocessor,
     TextEmbedder,
@@ -49,6 +50,7 @@ __all__ = [
     "DebertaV3Backbone",
     "DebertaV3MaskedLM",
     "DebertaV3MaskedLMPreprocessor",
+    "DebertaV3QuestionAnswerer",
     "DebertaV3TextClassifier",
     "DebertaV3TextClassifierPreprocessor",
     "DebertaV3TextEmbedder",
@@ -210,6 +212,12 @@ class DebertaV3TokenClassifier(TokenClassifier):
     preprocessor_cls = DebertaV3TextClassifierPreprocessor
 
 
+class DebertaV3QuestionAnswerer(QuestionAnswerer):
+    """DeBERTaV3 that finds answers in a context; see `QuestionAnswerer`."""
+
+    preprocessor_cls = DebertaV3TextClassifierPreprocessor
+
+
 FAMILY = Family(
     name="deberta_v3",
     title="DeBERTaV3",
@@ -220,6 +228,7 @@ FAMILY = Family(
         DebertaV3TextClassifier,
         DebertaV3TextEmbedder,
         DebertaV3TokenClassifier,
+        DebertaV3QuestionAnswerer,
     ),
     aliases={
         "DebertaV3Classifier": DebertaV3TextClassifier,
@@ -272,14 +281,7 @@ FAMILY = Family(
         heads={
             "MaskedLM": HuggingFaceHead(
                 architecture="DebertaV2ForMaskedLM",
-                rows=masked_lm_rows(
-                    dense=("cls.predictions.transform.dense", "lm_predictions.lm_head.dense"),
-                    norm=(
-                        "cls.predictions.transform.LayerNorm",
-                        "lm_predictions.lm_head.LayerNorm",
-                    ),
-                    bias=("cls.predictions", "lm_predictions.lm_head"),
-                ),
+                rows=bert_masked_lm_rows("lm_predictions.lm_head"),
                 config=MASKED_LM_CONFIG,
             ),
             "TextClassifier": classifier_head(

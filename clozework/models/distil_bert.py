@@ -34,6 +34,7 @@ from clozework.tasks import (
     FirstTokenHead,
     MaskedLM,
     MaskedLMPreprocessor,
+    QuestionAnswerer,
     TextClassifier,
     TextClassifierPreprocessor,
     TextEmbedder,
@@ -46,6 +47,7 @@ __all__ = [
     "DistilBertBackbone",
     "DistilBertMaskedLM",
     "DistilBertMaskedLMPreprocessor",
+    "DistilBertQuestionAnswerer",
     "DistilBertTextClassifier",
     "DistilBertTextClassifierPreprocessor",
     "DistilBertTextEmbedder",
@@ -210,6 +212,12 @@ class DistilBertTokenClassifier(TokenClassifier):
     preprocessor_cls = DistilBertTextClassifierPreprocessor
 
 
+class DistilBertQuestionAnswerer(QuestionAnswerer):
+    """DistilBERT that finds answers in a context; see `QuestionAnswerer`."""
+
+    preprocessor_cls = DistilBertTextClassifierPreprocessor
+
+
 FAMILY = Family(
     name="distil_bert",
     title="DistilBERT",
@@ -220,6 +228,7 @@ FAMILY = Family(
         DistilBertTextClassifier,
         DistilBertTextEmbedder,
         DistilBertTokenClassifier,
+        DistilBertQuestionAnswerer,
     ),
     aliases={
         "DistilBertClassifier": DistilBertTextClassifier,
@@ -261,7 +270,7 @@ FAMILY = Family(
                 feedforward_layer_norm="output_layer_norm",
             ),
         ),
-        unused=("embeddings.position_ids", "vocab_projector.weight", "qa_outputs.*"),
+        unused=("embeddings.position_ids", "vocab_projector.weight"),
         heads={
             "MaskedLM": HuggingFaceHead(
                 architecture="DistilBertForMaskedLM",

@@ -34,6 +34,7 @@ from clozework.tasks import (
     MaskedLM,
     MaskedLMPreprocessor,
     PooledOutputBackbone,
+    QuestionAnswerer,
     TextClassifier,
     TextClassifierPreprocessor,
     TextEmbedder,
@@ -46,6 +47,7 @@ __all__ = [
     "ElectraBackbone",
     "ElectraMaskedLM",
     "ElectraMaskedLMPreprocessor",
+    "ElectraQuestionAnswerer",
     "ElectraTextClassifier",
     "ElectraTextClassifierPreprocessor",
     "ElectraTextEmbedder",
@@ -186,12 +188,6 @@ class ElectraTextClassifier(TextClassifier):
     head = FirstTokenHead("gelu")
 
 
-class ElectraTokenClassifier(TokenClassifier):
-    """ELECTRA with a classifier on each token's vector; see `TokenClassifier`."""
-
-    preprocessor_cls = ElectraTextClassifierPreprocessor
-
-
 class ElectraTextEmbedderPreprocessor(TextEmbedderPreprocessor):
     """Turns strings into inputs for `ElectraTextEmbedder`."""
 
@@ -205,6 +201,18 @@ class ElectraTextEmbedder(TextEmbedder):
     preprocessor_cls = ElectraTextEmbedderPreprocessor
 
 
+class ElectraTokenClassifier(TokenClassifier):
+    """ELECTRA with a classifier on each token's vector; see `TokenClassifier`."""
+
+    preprocessor_cls = ElectraTextClassifierPreprocessor
+
+
+class ElectraQuestionAnswerer(QuestionAnswerer):
+    """ELECTRA that finds answers in a context; see `QuestionAnswerer`."""
+
+    preprocessor_cls = ElectraTextClassifierPreprocessor
+
+
 FAMILY = Family(
     name="electra",
     title="ELECTRA",
@@ -215,6 +223,7 @@ FAMILY = Family(
         ElectraTextClassifier,
         ElectraTextEmbedder,
         ElectraTokenClassifier,
+        ElectraQuestionAnswerer,
     ),
     presets=built_in_presets("electra"),
     hugging_face=HuggingFaceFormat(

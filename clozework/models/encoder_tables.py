@@ -14,6 +14,7 @@ __all__ = [
     "MASKED_LM_CONFIG",
     "SEGMENT_EMBEDDING_ROWS",
     "WORD_PIECE_OPTIONS",
+    "bert_masked_lm_rows",
     "classifier_head",
     "masked_lm_rows",
     "sentence_piece_options",
@@ -100,6 +101,15 @@ def masked_lm_rows(
     )
 
 
+def bert_masked_lm_rows(*others: str) -> tuple[Layer, ...]:
+    """Returns the rows of BERT's masked LM head; `others` are modules that it may stand in, too."""
+    return masked_lm_rows(
+        dense=("cls.predictions.transform.dense", *(f"{module}.dense" for module in others)),
+        norm=("cls.predictions.transform.LayerNorm", *(f"{module}.LayerNorm" for module in others)),
+        bias=("cls.predictions", *others),
+    )
+
+
 def classifier_head(
     architecture: str, *rows: Layer | Computed, **config: str | Converted
 ) -> HuggingFaceHead:
@@ -124,6 +134,11 @@ def token_heads(stem: str, *, skips: tuple[str, ...] = ()) -> dict[str, HuggingF
             architecture=f"{stem}ForTokenClassification",
             rows=(Layer("logits", "classifier"),),
             config={"num_classes": CLASS_NAMES},
+            skips=skips,
+        ),
+        "QuestionAnswerer": HuggingFaceHead(
+            architecture=f"{stem}ForQuestionAnswering",
+            rows=(Layer("logits", "qa_outputs"),),
             skips=skips,
         ),
     }

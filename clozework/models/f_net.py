@@ -16,8 +16,8 @@ from clozework.models.encoder_tables import (
     GELU_NEW,
     GELU_NEW_MASKED_LM_CONFIG,
     SEGMENT_EMBEDDING_ROWS,
+    bert_masked_lm_rows,
     classifier_head,
-    masked_lm_rows,
     sentence_piece_options,
     token_heads,
 )
@@ -34,6 +34,7 @@ from clozework.tasks import (
     MaskedLMPreprocessor,
     PooledOutputBackbone,
     PooledOutputClassifier,
+    QuestionAnswerer,
     TextClassifierPreprocessor,
     TokenClassifier,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "FNetBackbone",
     "FNetMaskedLM",
     "FNetMaskedLMPreprocessor",
+    "FNetQuestionAnswerer",
     "FNetTextClassifier",
     "FNetTextClassifierPreprocessor",
     "FNetTokenClassifier",
@@ -183,12 +185,18 @@ class FNetTokenClassifier(TokenClassifier):
     preprocessor_cls = FNetTextClassifierPreprocessor
 
 
+class FNetQuestionAnswerer(QuestionAnswerer):
+    """FNet that finds answers in a context; see `QuestionAnswerer`."""
+
+    preprocessor_cls = FNetTextClassifierPreprocessor
+
+
 FAMILY = Family(
     name="f_net",
     title="FNet",
     backbone=FNetBackbone,
     tokenizer=FNetTokenizer,
-    tasks=(FNetMaskedLM, FNetTextClassifier, FNetTokenClassifier),
+    tasks=(FNetMaskedLM, FNetTextClassifier, FNetTokenClassifier, FNetQuestionAnswerer),
     aliases={
         "FNetClassifier": FNetTextClassifier,
         "FNetPreprocessor": FNetTextClassifierPreprocessor,
@@ -221,11 +229,7 @@ FAMILY = Family(
         heads={
             "MaskedLM": HuggingFaceHead(
                 architecture="FNetForMaskedLM",
-                rows=masked_lm_rows(
-                    dense="cls.predictions.transform.dense",
-                    norm="cls.predictions.transform.LayerNorm",
-                    bias="cls.predictions",
-                ),
+                rows=bert_masked_lm_rows(),
                 config=GELU_NEW_MASKED_LM_CONFIG,
             ),
             "TextClassifier": classifier_head("FNetForSequenceClassification"),

@@ -36,6 +36,7 @@ from clozework.tasks import (
     FirstTokenHead,
     MaskedLM,
     MaskedLMPreprocessor,
+    QuestionAnswerer,
     TextClassifier,
     TextClassifierPreprocessor,
     TextEmbedder,
@@ -48,6 +49,7 @@ __all__ = [
     "RobertaBackbone",
     "RobertaMaskedLM",
     "RobertaMaskedLMPreprocessor",
+    "RobertaQuestionAnswerer",
     "RobertaTextClassifier",
     "RobertaTextClassifierPreprocessor",
     "RobertaTextEmbedder",
@@ -265,12 +267,24 @@ class RobertaTokenClassifier(TokenClassifier):
     preprocessor_cls = RobertaTextClassifierPreprocessor
 
 
+class RobertaQuestionAnswerer(QuestionAnswerer):
+    """RoBERTa that finds answers in a context; see `QuestionAnswerer`."""
+
+    preprocessor_cls = RobertaTextClassifierPreprocessor
+
+
 FAMILY = Family(
     name="roberta",
     title="RoBERTa",
     backbone=RobertaBackbone,
     tokenizer=RobertaTokenizer,
-    tasks=(RobertaMaskedLM, RobertaTextClassifier, RobertaTextEmbedder, RobertaTokenClassifier),
+    tasks=(
+        RobertaMaskedLM,
+        RobertaTextClassifier,
+        RobertaTextEmbedder,
+        RobertaTokenClassifier,
+        RobertaQuestionAnswerer,
+    ),
     aliases={
         "RobertaClassifier": RobertaTextClassifier,
         "RobertaPreprocessor": RobertaTextClassifierPreprocessor,

@@ -17,6 +17,7 @@ from clozework.models.roberta import (
 from clozework.presets import Family, register
 from clozework.tasks import (
     MaskedLMPreprocessor,
+    QuestionAnswerer,
     TextClassifierPreprocessor,
     TextEmbedder,
     TextEmbedderPreprocessor,
@@ -28,6 +29,7 @@ __all__ = [
     "XLMRobertaBackbone",
     "XLMRobertaMaskedLM",
     "XLMRobertaMaskedLMPreprocessor",
+    "XLMRobertaQuestionAnswerer",
     "XLMRobertaTextClassifier",
     "XLMRobertaTextClassifierPreprocessor",
     "XLMRobertaTextEmbedder",
@@ -109,6 +111,12 @@ class XLMRobertaTokenClassifier(TokenClassifier):
     preprocessor_cls = XLMRobertaTextClassifierPreprocessor
 
 
+class XLMRobertaQuestionAnswerer(QuestionAnswerer):
+    """XLM-RoBERTa that finds answers in a context; see `QuestionAnswerer`."""
+
+    preprocessor_cls = XLMRobertaTextClassifierPreprocessor
+
+
 FAMILY = Family(
     name="xlm_roberta",
     title="XLM-RoBERTa",
@@ -119,6 +127,7 @@ FAMILY = Family(
         XLMRobertaTextClassifier,
         XLMRobertaTextEmbedder,
         XLMRobertaTokenClassifier,
+        XLMRobertaQuestionAnswerer,
     ),
     aliases={
         "XLMRobertaClassifier": XLMRobertaTextClassifier,

@@ -1,5 +1,6 @@
 """The abstract classes: backbone, preprocessor, and each task with its own."""
 
+from clozework.tasks.answers import Answer
 from clozework.tasks.backbone import Backbone
 from clozework.tasks.causal_lm import CausalLM
 from clozework.tasks.causal_lm_preprocessor import CausalLMPreprocessor
@@ -10,6 +11,7 @@ from clozework.tasks.masked_lm import Candidate, FilledMask, FilledText, MaskedL
 from clozework.tasks.masked_lm_preprocessor import MaskedLMPreprocessor
 from clozework.tasks.pooled_output_backbone import PooledOutputBackbone
 from clozework.tasks.preprocessor import Preprocessor
+from clozework.tasks.question_answerer import QuestionAnswerer
 from clozework.tasks.seq2seq_lm import Seq2SeqLM
 from clozework.tasks.seq2seq_lm_preprocessor import Seq2SeqLMPreprocessor
 from clozework.tasks.task import Task
@@ -26,6 +28,7 @@ from clozework.tasks.text_embedder_preprocessor import TextEmbedderPreprocessor
 from clozework.tasks.token_classifier import TokenClassifier
 
 __all__ = [
+    "Answer",
     "Backbone",
     "Candidate",
     "CausalLM",
@@ -42,6 +45,7 @@ __all__ = [
     "PooledOutputHead",
     "Preprocessor",
     "PresetDescription",
+    "QuestionAnswerer",
     "Seq2SeqLM",
     "Seq2SeqLMPreprocessor",
     "Task",

@@ -119,6 +119,8 @@ def _code(lines: Sequence[str]) -> str:
 
 def _of_keras_hub(model, task) -> str:
     """Says whether KerasHub computes the same: it ignores arguments that it does not know."""
+    if task is not None and not task.is_in_keras_hub:
+        return f"KerasHub reads the backbone in this directory; it has no {task.kind}."
     unknown = [
         f"`{argument}={value!r}`"
         for part in (model, task)

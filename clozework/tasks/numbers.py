@@ -1,4 +1,4 @@
-"""Numbers that users hand in: whole, and how large."""
+"""Numbers: those that users hand in, whole, and how large; logits as probabilities."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from clozework.backend import known_values
 from clozework.data.columns import as_array
 from clozework.errors import InputError
 
-__all__ = ["known_range"]
+__all__ = ["known_range", "softmax"]
 
 
 def known_range(name: str, values) -> tuple[int, int] | None:
@@ -40,3 +40,13 @@ def known_range(name: str, values) -> tuple[int, int] | None:
     if len(wrong):
         raise InputError(f"{name} must be whole numbers, not {wrong[0]} ({known.dtype}).")
     return int(flat.min()), int(flat.max())
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Returns probabilities that sum to 1 along the last axis.
+
+    >>> softmax(np.array([0.0, 0.0])).tolist()
+    [0.5, 0.5]
+    """
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)

@@ -43,6 +43,8 @@ class Task(RecordedModel):
     hub_task: ClassVar[str]
     # Arguments that presets keep in a file of their own, which KerasHub passes over.
     stored_apart: ClassVar[Mapping[str, str]] = {}
+    # Whether KerasHub has the task, or else reads its backbone alone.
+    is_in_keras_hub: ClassVar[bool] = True
 
     def __new__(cls, *args, **kwargs):
         instance = super().__new__(cls, *args, **kwargs)

@@ -17,7 +17,7 @@ from clozework.tasks.label_names import (
     numbers_of_names,
     shown,
 )
-from clozework.tasks.numbers import known_range
+from clozework.tasks.numbers import known_range, softmax
 from clozework.tasks.tags import (
     OUTSIDE,
     TagScheme,
@@ -59,6 +59,7 @@ class TokenClassifier(Task):
 
     kind = "TokenClassifier"
     hub_task = "token-classification"
+    is_in_keras_hub = False
 
     def __init__(
         self,
@@ -177,6 +178,12 @@ class TokenClassifier(Task):
         """
         return super().predict(x, batch_size=batch_size, **kwargs)
 
+    def usage(self):
+        return 'entities = model.tag("A text.")'
+
+    def labels(self):
+        return self.label_names
+
     def prepare_examples(self, x, y=None):
         return (x, y) if self.preprocessor is None else join_words(x, y)
 
@@ -190,12 +197,6 @@ class TokenClassifier(Task):
                 labels = [label.tag for row in labels for label in row if _is_word(label)]
             if labels is not None:
                 self._numbered(labels)
-
-    def labels(self):
-        return self.label_names
-
-    def usage(self):
-        return 'print(model.tag("A text."))'
 
     def hugging_face_config(self) -> dict[str, Any]:
         return names_in_config(self.label_names, self.num_classes)
@@ -258,7 +259,7 @@ class TokenClassifier(Task):
             values[1 : 1 + w.stop - w.start] for w, values in zip(windows, outputs, strict=True)
         ]
         joined = joined_windows(windows, outputs, lengths)
-        return [_softmax(values) if self.is_logits else values for values in joined]
+        return [softmax(values) if self.is_logits else values for values in joined]
 
     def _labelled_rows(self, texts, y) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         """Returns inputs, the number of each token's tag, and 1 for tokens that have one."""
@@ -342,8 +343,3 @@ def _sorted(names: Sequence[str]) -> list[str]:
 
 def _with_prefixes(labels: Sequence[str]) -> list[str]:
     return [OUTSIDE, *(f"{prefix}-{label}" for prefix in "BI" for label in labels)]
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return weights / weights.sum(axis=-1, keepdims=True)

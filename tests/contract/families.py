@@ -164,6 +164,7 @@ def task_labels(task_cls: type, tokens: int = 8) -> np.ndarray:
         "MaskedLM": np.array([[5, 6], [7, 7]]),
         "TextClassifier": np.array([2, 0]),
         "TextEmbedder": np.zeros((2, SIZES["hidden_dim"]), "float32"),
+        "QuestionAnswerer": np.array([[0, 3], [2, 4]]),
         "Seq2SeqLM": np.full((2, 8), 6),
         "TokenClassifier": np.arange(2 * tokens).reshape(2, tokens) % 3,
         "CausalLM": np.full((2, 8), 6),

@@ -156,6 +156,7 @@ def test_layers_of_heads_have_the_names_of_kerashub(task):
     others = {
         "MaskedLM": "mlm_head",
         "TextEmbedder": "pooling normalization",
+        "QuestionAnswerer": "logits",
         "Seq2SeqLM": "token_embedding",
         "TokenClassifier": "classifier_dropout logits",
         "CausalLM": "token_embedding",

@@ -367,7 +367,7 @@ def test_special_tokens_have_the_same_order_in_every_process(family):
 
 def test_every_task_is_one_of_the_known_kinds():
     kinds = {
-        *("CausalLM", "MaskedLM", "Seq2SeqLM"),
+        *("CausalLM", "MaskedLM", "QuestionAnswerer", "Seq2SeqLM"),
         *("TextClassifier", "TextEmbedder", "TokenClassifier"),
     }
     assert {task.kind for task in TASKS.values()} == kinds

@@ -29,6 +29,7 @@ TASK_BASES = {
     "CausalLM": models.CausalLM,
     "MaskedLM": models.MaskedLM,
     "TextClassifier": models.TextClassifier,
+    "QuestionAnswerer": models.QuestionAnswerer,
     "TextEmbedder": models.TextEmbedder,
     "Seq2SeqLM": models.Seq2SeqLM,
     "TokenClassifier": models.TokenClassifier,

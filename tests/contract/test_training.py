@@ -31,6 +31,7 @@ def labels_for(task_cls):
     labels = {
         "TextClassifier": LABELS,
         "TextEmbedder": [[0.5] * 8] * 3,
+        "QuestionAnswerer": [(0, 3), (4, 7), (0, 0)],
         "TokenClassifier": [[(4, 9, "COLOR"), (10, 15, "COLOR")], [], [(4, 8, "COLOR")]],
     }
     return labels.get(task_cls.kind)
@@ -39,6 +40,8 @@ def labels_for(task_cls):
 def examples_for(task_cls, texts):
     """Returns texts as the task takes them."""
     names = task_cls.preprocessor_cls.text_names
+    if task_cls.kind == "QuestionAnswerer":
+        return [("fox", text[:16]) for text in texts]
     return dict.fromkeys(names, texts) if names else texts
 
 

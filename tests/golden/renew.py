@@ -27,6 +27,7 @@ _VERBS = {
     "TextClassifier": "classify",
     "TextEmbedder": "embed",
     "TokenClassifier": "tag",
+    "QuestionAnswerer": "answer questions",
 }
 
 

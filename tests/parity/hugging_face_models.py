@@ -61,6 +61,7 @@ CLASSES = {
     "backbone": transformers.AutoModel,
     "masked_lm": transformers.AutoModelForMaskedLM,
     "text_classifier": transformers.AutoModelForSequenceClassification,
+    "question_answerer": transformers.AutoModelForQuestionAnswering,
     "token_classifier": transformers.AutoModelForTokenClassification,
 }
 

@@ -85,6 +85,17 @@ def test_token_classifier_gives_upstream_logits_and_label_names(tmp_path, name):
     assert ours.label_names == ["O", "B-PER", "I-PER"]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_question_answerer_gives_upstream_logits(tmp_path, name):
+    theirs = random_model(name, "question_answerer")
+    inputs = random_inputs(name)
+    ours = models.QuestionAnswerer.from_preset(saved(tmp_path, theirs), preprocessor=None)
+    outputs = upstream_outputs(theirs, inputs)
+    logits = keras.ops.transpose(ours(inputs), (0, 2, 1))
+    expected = torch.stack([outputs.start_logits, outputs.end_logits], dim=-1)
+    assert_close(logits, expected, inputs)
+
+
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("name", NAMES)
 def test_our_export_gives_upstream_the_same_numbers(tmp_path, name, kind):
@@ -92,6 +103,7 @@ def test_our_export_gives_upstream_the_same_numbers(tmp_path, name, kind):
         "backbone": models.Backbone,
         "masked_lm": models.MaskedLM,
         "text_classifier": models.TextClassifier,
+        "question_answerer": models.QuestionAnswerer,
         "token_classifier": models.TokenClassifier,
     }[kind]
     first = random_model(name, kind)
@@ -104,8 +116,11 @@ def test_our_export_gives_upstream_the_same_numbers(tmp_path, name, kind):
     assert all("pooler" in key for key in report["missing_keys"])
     assert not report["unexpected_keys"]
     outputs, expected = upstream_outputs(second.eval(), inputs), upstream_outputs(first, inputs)
-    key = "last_hidden_state" if kind == "backbone" else "logits"
-    assert_close(outputs[key].numpy(), expected[key], inputs)
+    keys = {"backbone": "last_hidden_state", "question_answerer": "start_logits"}
+    key = keys.get(kind, "logits")
+    # Start logits are one number a token, of which those of padding don't count.
+    ours, theirs = (o[key][..., None] if "start" in key else o[key] for o in (outputs, expected))
+    assert_close(ours.numpy(), theirs, inputs)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "odd" not in name])

@@ -60,3 +60,17 @@ def test_a_token_classifier_learns_places_and_what_stands_before_them(sentences)
             i for i, tag in enumerate(expected) if tag == "B-PLACE"
         ]
         assert sum(e.text.count(" ") + 1 for e in entities) == len(expected) - expected.count("O")
+
+
+def test_a_question_answerer_learns_which_place_is_meant(sentences):
+    questions = ["a" if i % 2 else "b" for i in range(len(sentences))]
+    contexts = [" ".join(words) for words in sentences]
+    # The first word where "a" is asked for, the last one where "b" is.
+    answers = [
+        (0, context.index(" ")) if question == "a" else (context.rindex(" ") + 1, len(context))
+        for question, context in zip(questions, contexts, strict=True)
+    ]
+    answerer = learner(models.BertQuestionAnswerer)
+    learn(answerer, (questions, contexts), answers)
+    found = answerer.answer(questions, contexts)
+    assert [(best.start, best.end) for (best,) in found] == answers

@@ -7,6 +7,10 @@ import pytest
 from clozework import models
 from tests.contract.families import FAMILIES, TASKS, TEXTS, tiny_backbone, tiny_task
 
+CARDS = (
+    *("RobertaMaskedLM", "BertTextClassifier", "BertTextEmbedder"),
+    *("BertTokenClassifier", "BertQuestionAnswerer", "BartSeq2SeqLM", "GemmaCausalLM"),
+)
 OWN_CARD = "# Mine\n"
 
 
@@ -36,19 +40,16 @@ def test_a_card_says_what_the_model_is(classifier, tmp_path):
     assert "## Training" not in card
 
 
+def test_a_card_says_that_keras_hub_has_no_such_task(tmp_path):
+    tiny_task(TASKS["BertTokenClassifier"]).save_to_preset(tmp_path / "saved")
+    assert "KerasHub reads the backbone in this directory; it has no TokenClassifier." in card_of(
+        tmp_path / "saved"
+    )
+
+
 # The example is longer than the rows of a tiny model that knows few words.
 @pytest.mark.filterwarnings("ignore:.*are cut at:clozework.errors.ClozeworkWarning")
-@pytest.mark.parametrize(
-    "name",
-    [
-        "BartSeq2SeqLM",
-        "BertTextClassifier",
-        "BertTextEmbedder",
-        "BertTokenClassifier",
-        "GemmaCausalLM",
-        "RobertaMaskedLM",
-    ],
-)
+@pytest.mark.parametrize("name", CARDS)
 def test_the_code_of_a_card_runs(name, tmp_path, monkeypatch):
     tiny_task(TASKS[name]).save_to_preset(tmp_path / "saved")
     code = code_of(card_of(tmp_path / "saved"))
