@@ -30,6 +30,7 @@ LAYERS = {
     "decoder": lambda: layers.TransformerDecoder(
         16, 2, 0.25, "gelu_tanh", 1e-4, "he_normal", "ones", normalize_first=True, name="block"
     ),
+    "logits bias": lambda: layers.LogitsBias(name="bias"),
     "cached attention": lambda: layers.CachedMultiHeadAttention(2, 4, dropout=0.2, use_gate=True),
     "positions": lambda: layers.PositionEmbedding(8, initializer="he_normal"),
     "sines": lambda: layers.SinePositionEncoding(100),
