@@ -87,7 +87,8 @@ class RotaryEmbedding(keras.layers.Layer):
         positions = ops.cast(positions, "float32")
         if len(positions.shape) == 1:
             positions = positions[None, :]
-        angles = positions[:, :, None] * self._frequencies(x.shape[-1])
+        frequencies = ops.convert_to_tensor(self._frequencies(x.shape[-1]))
+        angles = positions[:, :, None] * frequencies
         angles = ops.reshape(
             angles,
             (*ops.shape(angles)[:2], *(1,) * (len(x.shape) - 3), x.shape[-1] // 2),

@@ -58,7 +58,9 @@ class CausalLM(Task):
         """Sets what `fit` minimises, and how `generate` chooses tokens.
 
         Args:
-            optimizer, loss, weighted_metrics: `"auto"` is Adam(2e-5), cross-entropy and accuracy.
+            optimizer, loss, weighted_metrics: `"auto"` is Adam(2e-5), cross-entropy and accuracy,
+                both the mean over all tokens: padding, of which rows have as little as can be,
+                does not make a loss look smaller.
             sampler: A name or an object of `clozework.samplers`.
         """
         sampler = samplers.get(sampler)
@@ -67,7 +69,9 @@ class CausalLM(Task):
         if optimizer == "auto":
             optimizer = keras.optimizers.Adam(2e-5)
         if loss == "auto":
-            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            loss = keras.losses.SparseCategoricalCrossentropy(
+                from_logits=True, reduction="mean_with_sample_weight"
+            )
         if weighted_metrics == "auto":
             weighted_metrics = [keras.metrics.SparseCategoricalAccuracy()]
         super().compile(optimizer=optimizer, loss=loss, weighted_metrics=weighted_metrics, **kwargs)

@@ -15,7 +15,8 @@ import keras
 import keras_hub
 import numpy as np
 
-BASES = ("MaskedLM", "TextClassifier", "TextEmbedder")
+BASES = ("CausalLM", "MaskedLM", "TextClassifier", "TextEmbedder")
+MAX_LENGTH = 12
 
 
 def outputs_of(model, inputs):
@@ -56,6 +57,8 @@ def main(folder):
             "sequence_length": task.preprocessor.sequence_length,
             "token_ids": [np.asarray(tokenizer(text)).tolist() for text in texts],
         }
+        if kind == "CausalLM":
+            answers["generated"] = task.generate(texts, max_length=MAX_LENGTH)
         (directory / "keras_hub.json").write_text(json.dumps(answers))
         randomise(task)
         task.save_to_preset(str(directory / "theirs"))

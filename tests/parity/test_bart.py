@@ -1,5 +1,8 @@
 """BART against `transformers`, to 1e-5: its directories loaded by us, ours loaded by it."""
 
+import json
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ import torch
 import transformers
 
 from clozework import models
+from clozework.errors import ConfigError, PresetError
 
 SIZES = {
     "vocab_size": 40,
@@ -40,7 +44,7 @@ LABELS = {0: "bad", 1: "good", 2: "so so"}
 
 
 def random_model(name, kind, **extra):
-    config = transformers.BartConfig(**CONFIGS[name], id2label=LABELS, **extra)
+    config = transformers.BartConfig(**{**CONFIGS[name], "id2label": LABELS, **extra})
     torch.manual_seed(0)
     model = CLASSES[kind][1](config).eval()
     with torch.no_grad():
@@ -145,3 +149,47 @@ def test_a_classifier_has_the_names_of_its_labels(tmp_path):
     classifier = models.TextClassifier.from_preset(tmp_path, preprocessor=None)
     assert isinstance(classifier, models.BartTextClassifier)
     assert classifier.label_names == ["bad", "good", "so so"]
+
+
+def test_a_pytorch_file_with_copies_of_the_embedding_is_read(tmp_path):
+    theirs = random_model("distil", "seq2seq")
+    theirs.config.save_pretrained(tmp_path)
+    state = theirs.state_dict()
+    assert {"model.encoder.embed_tokens.weight", "lm_head.weight"} <= state.keys()
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    inputs = inputs_for("seq2seq")
+    ours = models.Seq2SeqLM.from_preset(tmp_path, preprocessor=None)
+    assert_close(our_outputs(ours, inputs), upstream_outputs(theirs, "seq2seq", inputs), inputs)
+
+
+def test_a_bare_model_becomes_a_writer_without_a_warning(tmp_path):
+    theirs = random_model("plain", "backbone")
+    theirs.save_pretrained(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ours = models.Seq2SeqLM.from_preset(tmp_path, preprocessor=None)
+    assert not ours.has_task_weights()
+
+
+@pytest.mark.parametrize(
+    "values", [{"normalize_before": True}, {"static_position_embeddings": True}, {"foo": 1}]
+)
+def test_other_architectures_of_that_name_are_refused(tmp_path, values):
+    random_model("plain", "backbone").save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, **values}))
+    with pytest.raises(PresetError, match=f"'{next(iter(values))}' is"):
+        models.Backbone.from_preset(tmp_path)
+
+
+def test_sizes_of_the_decoder_are_stored_only_where_they_differ(tmp_path):
+    for name in ("plain", "distil"):
+        random_model(name, "backbone").save_pretrained(tmp_path / name)
+    plain, distil = (models.Backbone.from_preset(tmp_path / n) for n in ("plain", "distil"))
+    assert (plain.num_decoder_layers, distil.num_decoder_layers) == (2, 1)
+    assert "num_decoder_layers" not in plain.get_config()
+    assert distil.get_config()["num_decoder_layers"] == 1
+    assert "decoder_intermediate_dim" not in distil.get_config()
+    message = "`num_decoder_heads` must divide `hidden_dim`, but 12 is not a multiple of 5"
+    with pytest.raises(ConfigError, match=message):
+        models.Backbone.from_preset(tmp_path / "plain", num_decoder_heads=5)

@@ -9,6 +9,7 @@ import transformers
 
 from clozework import models, samplers
 from tests.parity.test_bart import random_model, random_rows
+from tests.parity.test_exported_tokenizers import byte_pair
 
 LENGTH = 16
 ROWS = 24
@@ -35,6 +36,29 @@ SETTINGS = {
         "forced_bos_token_id": 0,
         "forced_eos_token_id": 2,
     },
+}
+
+
+# What checkpoints of BART and DistilBART from 2020 say besides.
+OLDER_CONFIG = {
+    "_num_labels": 3,
+    "add_bias_logits": False,
+    "add_final_layer_norm": False,
+    "classif_dropout": 0.0,
+    "extra_pos_embeddings": 2,
+    "force_bos_token_to_be_generated": True,
+    "gradient_checkpointing": False,
+    "normalize_before": False,
+    "normalize_embedding": True,
+    "num_hidden_layers": 3,
+    "output_past": True,
+    "prefix": " ",
+    "replacing_rate": 0,
+    "save_step": 58,
+    "static_position_embeddings": False,
+    "student_decoder_layers": None,
+    "student_encoder_layers": None,
+    "task_specific_params": {"summarization": {"num_beams": 6}},
 }
 
 
@@ -116,8 +140,33 @@ def test_settings_of_an_older_config_are_read(tmp_path, texts):
     (tmp_path / "generation_config.json").unlink()
     config = json.loads((tmp_path / "config.json").read_text())
     older = {k: v for k, v in SETTINGS["summaries"].items() if k != "forced_bos_token_id"}
-    config.update(**older, force_bos_token_to_be_generated=True)
+    config.update(**older, **OLDER_CONFIG)
     (tmp_path / "config.json").write_text(json.dumps(config))
     ours = models.Seq2SeqLM.from_preset(tmp_path, preprocessor=None)
     assert ours.generation_settings.forced_bos_token_id == 0
     np.testing.assert_array_equal(generated_ids(ours, texts), expected)
+
+
+def test_strings_give_upstream_strings(tmp_path):
+    tokenizer = models.BartTokenizer(*byte_pair())
+    theirs = random_model("plain", "seq2seq", vocab_size=tokenizer.vocabulary_size())
+    theirs.generation_config = transformers.GenerationConfig(
+        **SPECIALS, max_length=LENGTH, num_beams=2, no_repeat_ngram_size=2, forced_bos_token_id=0
+    )
+    theirs.save_pretrained(tmp_path)
+    for file, name in (("vocabulary.json", "vocab.json"), ("merges.txt", "merges.txt")):
+        tokenizer.save_assets(tmp_path)
+        (tmp_path / file).rename(tmp_path / name)
+    ours = models.Seq2SeqLM.from_preset(tmp_path, encoder_sequence_length=24)
+    upstream = transformers.BartTokenizer.from_pretrained(tmp_path)
+    texts = ["the quick fox", "a", "", "café and 12 foxes"]
+    rows = upstream(texts, padding=True, return_tensors="pt")
+    ids = theirs.generate(**rows)
+    expected = upstream.batch_decode(
+        ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    assert ours.generate(texts) == expected
+    summaries = [
+        text.strip() if source else "" for text, source in zip(expected, texts, strict=True)
+    ]
+    assert ours.summarize(texts) == summaries

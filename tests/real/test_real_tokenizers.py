@@ -7,9 +7,9 @@ import transformers
 
 from clozework.models.bert import BertTokenizer
 from clozework.models.deberta_v3 import DebertaV3Tokenizer
+from clozework.models.gemma import GemmaTokenizer
 from clozework.models.roberta import RobertaTokenizer
 from clozework.models.xlm_roberta import XLMRobertaTokenizer
-from clozework.tokenizers import SentencePieceTokenizer
 from tests.nasty_texts import nasty_texts
 from tests.parity.test_tokenizers import assert_same_ids, upstream_ids
 from tests.real.files import real_file
@@ -56,7 +56,7 @@ def test_deberta_v3():
 def test_gemma():
     path = real_file("gemma/tokenizer.model")
     upstream = sentencepiece.SentencePieceProcessor(model_file=str(path))
-    assert_same_ids(SentencePieceTokenizer(path).encode_ids(TEXTS), upstream.encode(TEXTS), TEXTS)
+    assert_same_ids(GemmaTokenizer(path).encode_ids(TEXTS), upstream.encode(TEXTS), TEXTS)
 
 
 @pytest.mark.parametrize(

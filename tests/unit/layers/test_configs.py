@@ -30,6 +30,7 @@ LAYERS = {
     "decoder": lambda: layers.TransformerDecoder(
         16, 2, 0.25, "gelu_tanh", 1e-4, "he_normal", "ones", normalize_first=True, name="block"
     ),
+    "logits bias": lambda: layers.LogitsBias(name="bias"),
     "cached attention": lambda: layers.CachedMultiHeadAttention(2, 4, dropout=0.2, use_gate=True),
     "positions": lambda: layers.PositionEmbedding(8, initializer="he_normal"),
     "sines": lambda: layers.SinePositionEncoding(100),
@@ -47,6 +48,9 @@ LAYERS = {
     "disentangled block": lambda: layers.DisentangledAttentionEncoder(
         16, 2, 32, 4, dropout=0.2, activation="gelu"
     ),
+    "rotations": lambda: layers.RotaryEmbedding(100, 2.0, "yarn", 16.0, truncate=False),
+    "root mean squares": lambda: layers.RMSNormalization(1e-3),
+    "gemma": lambda: layers.GemmaDecoderBlock(8, 16, 4, 2, 1, False, True, True, 5.0, True, 7),
 }
 
 

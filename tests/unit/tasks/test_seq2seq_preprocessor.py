@@ -59,6 +59,17 @@ def test_lengths_are_those_of_the_call_before_those_of_the_preprocessor(preproce
     assert (x["encoder_token_ids"].shape, y.shape) == ((1, 7), (1, 9))
 
 
+def test_a_classifiers_decoder_reads_the_same_row_one_token_behind(preprocessor):
+    classify = models.BartTextClassifierPreprocessor(preprocessor.tokenizer, sequence_length=8)
+    x = classify([("ab", "c"), ("", "")])
+    rows_of_encoder = [[START, A, B, END, END, C, END], [START, END, END, END]]
+    assert x["encoder_token_ids"].tolist() == rows(*rows_of_encoder, length=8)
+    behind = [[END, START, A, B, END, END, C, END], [END, START, END, END, END]]
+    assert x["decoder_token_ids"].tolist() == rows(*behind, length=8)
+    for half in ("encoder", "decoder"):
+        assert x[f"{half}_padding_mask"].sum(axis=1).tolist() == [7, 4]
+
+
 def test_long_texts_are_cut_before_their_end_and_it_is_said(preprocessor):
     with pytest.warns(ClozeworkWarning, match="1 of 1 texts have more than 12 tokens"):
         x, y, _ = preprocessor({"encoder_text": ["a" * 20], "decoder_text": ["b" * 20]})
