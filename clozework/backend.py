@@ -217,8 +217,11 @@ def compiled_program(function, *, read, changed):
         return outputs, [scope.get_current_value(variable) for variable in changed()]
 
     def program(arrays, **options):
-        values = [[variable.value for variable in variables()] for variables in (read, changed)]
-        outputs, values = pure(*values, arrays, tuple(sorted(options.items())))
+        read_values = [variable.value for variable in read()]
+        changed_values = [variable.value for variable in changed()]
+        outputs, values = pure(
+            read_values, changed_values, arrays, options=tuple(sorted(options.items()))
+        )
         for variable, value in zip(changed(), values, strict=True):
             variable.assign(value)
         return outputs

@@ -121,8 +121,10 @@ class RotaryEmbedding(keras.layers.Layer):
     def _axes(self, shape) -> tuple[int, int]:
         """Returns the axes of tokens and features, counted from the first."""
         rank = len(shape)
-        axes = tuple(
-            axis + rank if axis < 0 else axis for axis in (self.sequence_axis, self.feature_axis)
+        sequence_axis, feature_axis = self.sequence_axis, self.feature_axis
+        axes = (
+            sequence_axis + rank if sequence_axis < 0 else sequence_axis,
+            feature_axis + rank if feature_axis < 0 else feature_axis,
         )
         if not all(0 < axis < rank for axis in axes) or axes[0] == axes[1]:
             raise InputError(

@@ -171,7 +171,6 @@ class GemmaCausalLMPreprocessor(CausalLMPreprocessor):
 class GemmaCausalLM(CausalLM):
     """Gemma that goes on with texts; see `CausalLM`. The sampler is `"greedy"` by default."""
 
-    backbone_cls = GemmaBackbone
     preprocessor_cls = GemmaCausalLMPreprocessor
 
     def compile(

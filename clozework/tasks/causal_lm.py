@@ -53,7 +53,13 @@ class CausalLM(Task):
         super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=outputs, **kwargs)
 
     def compile(
-        self, optimizer="auto", loss="auto", *, weighted_metrics="auto", sampler="top_k", **kwargs
+        self,
+        optimizer="auto",
+        loss="auto",
+        *,
+        weighted_metrics="auto",
+        sampler: Any = "top_k",
+        **kwargs,
     ):
         """Sets what `fit` minimises, and how `generate` chooses tokens.
 

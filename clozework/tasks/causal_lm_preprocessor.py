@@ -106,7 +106,9 @@ class CausalLMPreprocessor(Preprocessor):
             pad_value=self.tokenizer.pad_token_id,
             return_padding_mask=True,
         )
-        return packer(list(rows), add_start_value=self.add_start_token, add_end_value=has_end)
+        packed = packer(list(rows), add_start_value=self.add_start_token, add_end_value=has_end)
+        token_ids, mask = packed
+        return np.asarray(token_ids), np.asarray(mask)
 
     def _texts(self, x) -> tuple[list[str], bool]:
         texts, is_batched = text_examples(x)

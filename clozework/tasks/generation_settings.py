@@ -1,7 +1,7 @@
 """How a stored model is meant to generate: the `generation_config.json` of Hugging Face."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -130,16 +130,17 @@ class GenerationSettings:
     def sampler(self) -> Sampler:
         """Returns the sampler that generates as `transformers` does with these settings."""
         # In the order in which `transformers` applies them.
+        steps: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+            (self.repetition_penalty, RepetitionPenalty),
+            (self.no_repeat_ngram_size, NoRepeatNgrams),
+            (self.min_length, MinLength),
+            (self.min_new_tokens, MinNewTokens),
+            (self.forced_bos_token_id, ForcedFirstToken),
+            (self.forced_eos_token_id, ForcedLastToken),
+        )
         processing = [
             make(value)
-            for value, make in (
-                (self.repetition_penalty, RepetitionPenalty),
-                (self.no_repeat_ngram_size, NoRepeatNgrams),
-                (self.min_length, MinLength),
-                (self.min_new_tokens, MinNewTokens),
-                (self.forced_bos_token_id, ForcedFirstToken),
-                (self.forced_eos_token_id, ForcedLastToken),
-            )
+            for value, make in steps
             if value is not None and _NEUTRAL_VALUES.get(make) != value
         ]
         options: dict[str, Any] = {"logits_processing": processing}

@@ -67,7 +67,7 @@ class Seq2SeqLM(CausalLM):
         loss="auto",
         *,
         weighted_metrics="auto",
-        sampler=_DEFAULT_SAMPLER,
+        sampler: Any = _DEFAULT_SAMPLER,
         **kwargs,
     ):
         """Sets what `fit` minimises, and how `generate` chooses tokens; see `CausalLM.compile`.
@@ -183,7 +183,7 @@ class Seq2SeqLM(CausalLM):
             cross_attention_cache_update_index: 0 where the cross-attention's cache is to be filled,
                 None where it is full.
         """
-        if self_attention_cache is None:
+        if self_attention_cache is None or cross_attention_cache is None:
             vectors = self.backbone.decode(
                 decoder_token_ids, encoder_hidden_states, encoder_padding_mask=encoder_padding_mask
             )
