@@ -129,19 +129,11 @@ class GenerationSettings:
 
     def sampler(self) -> Sampler:
         """Returns the sampler that generates as `transformers` does with these settings."""
-        # In the order in which `transformers` applies them.
-        steps: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
-            (self.repetition_penalty, RepetitionPenalty),
-            (self.no_repeat_ngram_size, NoRepeatNgrams),
-            (self.min_length, MinLength),
-            (self.min_new_tokens, MinNewTokens),
-            (self.forced_bos_token_id, ForcedFirstToken),
-            (self.forced_eos_token_id, ForcedLastToken),
-        )
+        stated = self.stated()
         processing = [
-            make(value)
-            for value, make in steps
-            if value is not None and _NEUTRAL_VALUES.get(make) != value
+            make(stated[name])
+            for name, make in _PROCESSING.items()
+            if name in stated and _NEUTRAL_VALUES.get(make) != stated[name]
         ]
         options: dict[str, Any] = {"logits_processing": processing}
         if (self.num_beams or 1) > 1:
@@ -161,6 +153,15 @@ class GenerationSettings:
         return TopKSampler(k=top_k, **options) if top_k else RandomSampler(**options)
 
 
+# Setting -> what follows it, in the order in which `transformers` applies them.
+_PROCESSING: Mapping[str, Callable[[Any], Any]] = {
+    "repetition_penalty": RepetitionPenalty,
+    "no_repeat_ngram_size": NoRepeatNgrams,
+    "min_length": MinLength,
+    "min_new_tokens": MinNewTokens,
+    "forced_bos_token_id": ForcedFirstToken,
+    "forced_eos_token_id": ForcedLastToken,
+}
 _NEUTRAL_VALUES = {NoRepeatNgrams: 0, MinLength: 0, MinNewTokens: 0, RepetitionPenalty: 1}
 
 
