@@ -99,6 +99,7 @@ class HuggingFaceFormat:
         has_tokenizer_json: Whether an export needs a `tokenizer.json` beside the vocabulary.
         tokenizer_implied: Arguments of our tokenizer of which `tokenizer_class` has only one value;
             with other values an export names the class that takes all from `tokenizer.json`.
+        tokenizer_config: What an exported `tokenizer_config.json` says besides.
         describes: Whether models with these backbone arguments have this form, in a family that has
             several.
     """
@@ -119,6 +120,7 @@ class HuggingFaceFormat:
     tokenizer_options: ConfigTable = field(default_factory=dict)
     has_tokenizer_json: bool = False
     tokenizer_implied: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer_config: Mapping[str, Any] = field(default_factory=dict)
     describes: Callable[[Mapping[str, Any]], bool] = is_any_model
 
 

@@ -208,6 +208,7 @@ def _export_tokenizer(form, directory: Path, tokenizer, longest: int | None) -> 
         _write_tokenizer_json(directory, tokenizer)
     content = {
         **_tokenizer_class(form, tokenizer),
+        **form.tokenizer_config,
         **({"model_max_length": longest} if longest else {}),
         **hf.hugging_face_config(form.tokenizer_options, vars(tokenizer)),
     }
