@@ -30,12 +30,19 @@ from clozework.layers.f_net_encoder import FNetEncoder
 from clozework.layers.masked_lm_head import MaskedLMHead
 from clozework.layers.masking import MaskedLMMaskGenerator, check_mask_rates
 from clozework.layers.packing import MultiSegmentPacker, StartEndPacker
+from clozework.layers.relative_position_bias import (
+    BiasedSelfAttention,
+    BiasedTransformerEncoder,
+    RelativePositionBias,
+)
 from clozework.layers.text_masks import positions_within_texts, self_attention_mask
 from clozework.layers.text_pooling import POOLING_MODES, TextPooling
 from clozework.layers.transformer_encoder import TransformerEncoder
 
 __all__ = [
     "POOLING_MODES",
+    "BiasedSelfAttention",
+    "BiasedTransformerEncoder",
     "DisentangledAttentionEncoder",
     "DisentangledSelfAttention",
     "FNetEncoder",
@@ -44,6 +51,7 @@ __all__ = [
     "MultiSegmentPacker",
     "PositionEmbedding",
     "RelativeEmbedding",
+    "RelativePositionBias",
     "ReversibleEmbedding",
     "SinePositionEncoding",
     "StartEndPacker",

@@ -11,6 +11,7 @@ from clozework.models import (  # noqa: F401
     distil_bert,
     electra,
     f_net,
+    mpnet,
     roberta,
     xlm_roberta,
 )

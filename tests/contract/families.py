@@ -167,8 +167,9 @@ def _special_tokens(tokenizer_cls: type) -> list[str]:
 
 
 def _word_piece_arguments(tokenizer_cls: type):
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "##s", "."]
-    return {"vocabulary": tokens, "lowercase": True}
+    roles = tokenizer_cls.special_tokens_by_role
+    specials = [roles["pad"], "[UNK]", roles["start"], roles["end"], roles["mask"]]
+    return {"vocabulary": [*specials, *WORDS, "##s", "."], "lowercase": True}
 
 
 def _byte_pair_arguments(tokenizer_cls: type):

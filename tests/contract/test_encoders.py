@@ -26,6 +26,8 @@ LAYER_NAMES = {
         pooled_dense""",
     "distil_bert": """token_and_position_embedding embeddings_layer_norm embeddings_dropout
         transformer_layer_0 transformer_layer_1""",
+    "mpnet": """embeddings embeddings_layer_norm embeddings_dropout relative_position_bias
+        transformer_layer_0 transformer_layer_1""",
     "roberta": """embeddings embeddings_layer_norm embeddings_dropout transformer_layer_0
         transformer_layer_1""",
     "xlm_roberta": """embeddings embeddings_layer_norm embeddings_dropout transformer_layer_0
@@ -48,6 +50,7 @@ HEAD_LAYER_NAMES = {
     "ElectraTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
     "FNetTextClassifier": "classifier_dropout logits",
     "DistilBertTextClassifier": "pooled_dense classifier_dropout logits",
+    "MPNetTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
     "RobertaTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
     "XLMRobertaTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
     "DebertaV3TextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
