@@ -25,7 +25,6 @@ SIZES = {
     "hidden_dim": 8,
     "embedding_dim": 6,
     "num_groups": 2,
-    "num_inner_repetitions": 2,
     "intermediate_dim": 12,
     "max_sequence_length": SEQUENCE_LENGTH,
     "num_segments": 2,

@@ -20,7 +20,7 @@ LENGTHS = [5, 3, 6]
 LAYER_NAMES = {
     "albert": """token_embedding position_embedding segment_embedding embeddings_add
         embeddings_layer_norm embeddings_dropout embedding_projection group_0_inner_layer_0
-        group_0_inner_layer_1 group_1_inner_layer_0 group_1_inner_layer_1 pooled_dense""",
+        group_1_inner_layer_0 pooled_dense""",
     "bert": """token_embedding position_embedding segment_embedding embeddings_add
         embeddings_layer_norm embeddings_dropout transformer_layer_0 transformer_layer_1
         pooled_dense""",
@@ -45,7 +45,7 @@ HEAD_LAYER_NAMES = {
     "AlbertTextClassifier": "output_dropout logits",
     "albert": """token_embedding position_embedding segment_embedding embeddings_add
         embeddings_layer_norm embeddings_dropout embedding_projection group_0_inner_layer_0
-        group_0_inner_layer_1 group_1_inner_layer_0 group_1_inner_layer_1 pooled_dense""",
+        group_1_inner_layer_0 pooled_dense""",
     "BertTextClassifier": "classifier_dropout logits",
     "ElectraTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
     "FNetTextClassifier": "classifier_dropout logits",
