@@ -33,6 +33,11 @@ from clozework.layers.logits_bias import LogitsBias
 from clozework.layers.masked_lm_head import MaskedLMHead
 from clozework.layers.masking import MaskedLMMaskGenerator, check_mask_rates
 from clozework.layers.packing import MultiSegmentPacker, StartEndPacker
+from clozework.layers.relative_position_bias import (
+    BiasedSelfAttention,
+    BiasedTransformerEncoder,
+    RelativePositionBias,
+)
 from clozework.layers.rotary_embedding import RotaryEmbedding
 from clozework.layers.text_masks import positions_within_texts, self_attention_mask
 from clozework.layers.text_pooling import POOLING_MODES, TextPooling
@@ -41,6 +46,8 @@ from clozework.layers.transformer_encoder import TransformerEncoder
 
 __all__ = [
     "POOLING_MODES",
+    "BiasedSelfAttention",
+    "BiasedTransformerEncoder",
     "CachedMultiHeadAttention",
     "DisentangledAttentionEncoder",
     "DisentangledSelfAttention",
@@ -53,6 +60,7 @@ __all__ = [
     "PositionEmbedding",
     "RMSNormalization",
     "RelativeEmbedding",
+    "RelativePositionBias",
     "ReversibleEmbedding",
     "RotaryEmbedding",
     "SinePositionEncoding",

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from clozework.errors import ConfigError
+from clozework.layers.self_attention import ScoredSelfAttention
 from clozework.layers.text_masks import self_attention_mask
 from clozework.layers.transformer_block import TransformerBlock
 
@@ -78,7 +78,7 @@ class RelativeEmbedding(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("clozework")
-class DisentangledSelfAttention(keras.layers.Layer):
+class DisentangledSelfAttention(ScoredSelfAttention):
     """Attention scores from content to content, content to position and position to content.
 
     Position scores depend on the distance of two tokens alone. They are computed for the
@@ -117,68 +117,29 @@ class DisentangledSelfAttention(keras.layers.Layer):
         bias_initializer="zeros",
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.num_heads = num_heads
-        self.hidden_dim = hidden_dim
+        super().__init__(
+            num_heads, hidden_dim, dropout, kernel_initializer, bias_initializer, **kwargs
+        )
         self.max_position_embeddings = max_position_embeddings
         self.bucket_size = bucket_size
-        self.dropout = dropout
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        if hidden_dim % num_heads:
-            raise ConfigError(
-                f"`num_heads` must divide `hidden_dim`. Received: num_heads={num_heads}, "
-                f"hidden_dim={hidden_dim}."
-            )
-        self.head_dim = hidden_dim // num_heads
-        # Three kinds of scores are summed.
-        self._scale = 1.0 / math.sqrt(3 * self.head_dim)
-
-    def build(self, inputs_shape, rel_embeddings_shape=None, attention_mask_shape=None):
-        self._query_dense = self._projection("query")
-        self._key_dense = self._projection("key")
-        self._value_dense = self._projection("value")
-        self._output_dense = keras.layers.Dense(
-            self.hidden_dim,
-            **self._initializers(),
-            dtype=self.dtype_policy,
-            name="attention_output",
-        )
-        self._attention_dropout = keras.layers.Dropout(
-            self.dropout, dtype=self.dtype_policy, name="attention_dropout"
-        )
-        for layer in (self._query_dense, self._key_dense, self._value_dense, self._output_dense):
-            layer.build(inputs_shape)
 
     def call(self, inputs, rel_embeddings, attention_mask=None, training=None):
-        # Scaled before the products, which then stay within the range of float16.
-        query = self._heads_first(self._query_dense(inputs)) * self._scale
-        key = self._heads_first(self._key_dense(inputs))
-        value = self._heads_first(self._value_dense(inputs))
+        query, key, value = self.projected(inputs, self._scale)
         scores = ops.matmul(query, ops.swapaxes(key, -1, -2))
         scores = scores + self._position_scores(query, key, rel_embeddings)
-        weights = self._attention_weights(scores, attention_mask)
-        weights = self._attention_dropout(weights, training=training)
-        x = ops.swapaxes(ops.matmul(weights, value), 1, 2)
-        x = ops.reshape(x, (*ops.shape(x)[:2], self.hidden_dim))
-        return self._output_dense(x)
-
-    def compute_output_shape(
-        self, inputs_shape, rel_embeddings_shape=None, attention_mask_shape=None
-    ):
-        return inputs_shape
+        return self.weighted(scores, value, attention_mask, training)
 
     def get_config(self):
         return {
             **super().get_config(),
-            "num_heads": self.num_heads,
-            "hidden_dim": self.hidden_dim,
             "max_position_embeddings": self.max_position_embeddings,
             "bucket_size": self.bucket_size,
-            "dropout": self.dropout,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
         }
+
+    @property
+    def _scale(self):
+        # Three kinds of scores are summed.
+        return 1.0 / math.sqrt(3 * self.head_dim)
 
     def _position_scores(self, query, key, rel_embeddings):
         """Content to position and position to content, `(batch, heads, tokens, tokens)`."""
@@ -186,8 +147,8 @@ class DisentangledSelfAttention(keras.layers.Layer):
         distances = np.arange(-(tokens - 1), tokens)
         rows = ops.take(rel_embeddings, self._bucket_rows(distances), axis=0)
         rows = ops.expand_dims(rows, 0)
-        position_key = self._heads_first(self._key_dense(rows))
-        position_query = self._heads_first(self._query_dense(rows)) * self._scale
+        position_key = self.heads_first(self._key_dense(rows))
+        position_query = self.heads_first(self._query_dense(rows)) * self._scale
         # At query i the place r of a row of scores is the distance i - j = tokens - 1 - r.
         by_query = ops.matmul(query, ops.swapaxes(ops.flip(position_key, 2), -1, -2))
         by_key = ops.matmul(key, ops.swapaxes(position_query, -1, -2))
@@ -208,36 +169,6 @@ class DisentangledSelfAttention(keras.layers.Layer):
         buckets = np.where(size <= middle, distances, logarithmic * np.sign(distances))
         rows = buckets.astype("int32") + self.bucket_size
         return np.clip(rows, 0, 2 * self.bucket_size - 1)
-
-    def _attention_weights(self, scores, attention_mask):
-        if scores.shape[-1] == 1:
-            # One token attends to itself; Keras would ask whether a sigmoid was meant.
-            return ops.ones_like(scores)
-        # Half floats lose too much in the sum of a long softmax.
-        scores = ops.cast(scores, "float32")
-        if attention_mask is not None:
-            allowed = ops.expand_dims(ops.cast(attention_mask, "bool"), 1)
-            scores = ops.where(allowed, scores, -1e9)
-        return ops.cast(ops.softmax(scores, axis=-1), self.compute_dtype)
-
-    def _heads_first(self, x):
-        return ops.swapaxes(x, 1, 2)
-
-    def _projection(self, name):
-        return keras.layers.EinsumDense(
-            equation="abc,cde->abde",
-            output_shape=(None, self.num_heads, self.head_dim),
-            bias_axes="de",
-            **self._initializers(),
-            dtype=self.dtype_policy,
-            name=name,
-        )
-
-    def _initializers(self):
-        return {
-            "kernel_initializer": self.kernel_initializer.clone(),
-            "bias_initializer": self.bias_initializer.clone(),
-        }
 
 
 @keras.saving.register_keras_serializable("clozework")

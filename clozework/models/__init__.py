@@ -13,6 +13,7 @@ from clozework.models import (  # noqa: F401
     electra,
     f_net,
     gemma,
+    mpnet,
     roberta,
     xlm_roberta,
 )

@@ -28,7 +28,6 @@ SIZES = {
     "hidden_dim": 8,
     "embedding_dim": 6,
     "num_groups": 2,
-    "num_inner_repetitions": 2,
     "intermediate_dim": 12,
     "max_sequence_length": SEQUENCE_LENGTH,
     "num_segments": 2,
@@ -209,8 +208,9 @@ def _special_tokens(tokenizer_cls: type) -> list[str]:
 
 
 def _word_piece_arguments(tokenizer_cls: type):
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "##s", "."]
-    return {"vocabulary": tokens, "lowercase": True}
+    roles = tokenizer_cls.special_tokens_by_role
+    specials = [roles["pad"], "[UNK]", roles["start"], roles["end"], roles["mask"]]
+    return {"vocabulary": [*specials, *WORDS, "##s", "."], "lowercase": True}
 
 
 def _byte_pair_arguments(tokenizer_cls: type):

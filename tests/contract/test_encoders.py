@@ -21,7 +21,7 @@ LENGTHS = [5, 3, 6]
 LAYER_NAMES = {
     "albert": """token_embedding position_embedding segment_embedding embeddings_add
         embeddings_layer_norm embeddings_dropout embedding_projection group_0_inner_layer_0
-        group_0_inner_layer_1 group_1_inner_layer_0 group_1_inner_layer_1 pooled_dense""",
+        group_1_inner_layer_0 pooled_dense""",
     "bart": """token_embedding encoder_position_embedding encoder_embeddings_add
         encoder_embeddings_layer_norm encoder_embeddings_dropout transformer_encoder_layer_0
         transformer_encoder_layer_1 decoder_position_embedding decoder_embeddings_add
@@ -31,6 +31,8 @@ LAYER_NAMES = {
         embeddings_layer_norm embeddings_dropout transformer_layer_0 transformer_layer_1
         pooled_dense""",
     "distil_bert": """token_and_position_embedding embeddings_layer_norm embeddings_dropout
+        transformer_layer_0 transformer_layer_1""",
+    "mpnet": """embeddings embeddings_layer_norm embeddings_dropout relative_position_bias
         transformer_layer_0 transformer_layer_1""",
     "roberta": """embeddings embeddings_layer_norm embeddings_dropout transformer_layer_0
         transformer_layer_1""",
@@ -53,6 +55,7 @@ HEAD_LAYER_NAMES = {
     "ElectraTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
     "FNetTextClassifier": "classifier_dropout logits",
     "DistilBertTextClassifier": "pooled_dense classifier_dropout logits",
+    "MPNetTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
     "RobertaTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
     "XLMRobertaTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
     "DebertaV3TextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",

@@ -17,8 +17,10 @@ from tests.contract.families import outputs_of
 
 PRESETS = Path(__file__).parents[1] / "golden" / "example_presets"
 NAMES = sorted(path.name for path in PRESETS.iterdir() if path.is_dir())
+# KerasHub has no tasks of ELECTRA.
+TASK_NAMES = [name for name in NAMES if not name.endswith("backbone")]
 # Those of tasks whose preprocessing and predictions do not depend on chance.
-PLAIN_NAMES = [name for name in NAMES if not name.endswith(("masked_lm", "causal_lm", "seq2seq"))]
+PLAIN_NAMES = [n for n in TASK_NAMES if not n.endswith(("masked_lm", "causal_lm", "seq2seq"))]
 # What KerasHub does not store, and so loses: its rows come back with 1024 tokens.
 OURS_ALONE = {"encoder_sequence_length", "decoder_sequence_length"}
 OLD_CLASS_NAMES = {"TextClassifierPreprocessor": "Preprocessor", "TextClassifier": "Classifier"}
@@ -41,6 +43,7 @@ def golden_text(name):
 def task_base(name):
     bases = {
         "causal_lm": models.CausalLM,
+        "backbone": models.Backbone,
         "masked_lm": models.MaskedLM,
         "classifier": models.TextClassifier,
         "embedder": models.TextEmbedder,
@@ -69,7 +72,7 @@ def test_backbones_give_the_golden_numbers(name):
     assert_golden_backbone(models.Backbone.from_preset(PRESETS / name), name)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TASK_NAMES)
 def test_tasks_give_the_golden_numbers(name):
     assert_golden_task(task_base(name).from_preset(PRESETS / name), name)
 
@@ -143,7 +146,7 @@ def layer_names(path):
     return names
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TASK_NAMES)
 def test_saving_again_writes_the_same_descriptions(name, tmp_path):
     task_base(name).from_preset(PRESETS / name).save_to_preset(tmp_path / "again")
     for file in ("config.json", "tokenizer.json", "preprocessor.json", "task.json"):
@@ -181,7 +184,7 @@ def with_plain_dtypes(value):
     return {key: with_plain_dtypes(item) for key, item in value.items()}
 
 
-@pytest.mark.parametrize("old_preset", NAMES, indirect=True)
+@pytest.mark.parametrize("old_preset", TASK_NAMES, indirect=True)
 def test_presets_of_keras_nlp_give_the_same_numbers(old_preset, request):
     name = request.node.callspec.params["old_preset"]
     assert "keras_hub" not in (old_preset / "task.json").read_text()

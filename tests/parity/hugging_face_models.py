@@ -47,6 +47,8 @@ CONFIGS = {
     "electra-odd": ("electra", {**TINY, **SIZES, **ODD, "embedding_size": 12}),
     "f_net": ("fnet", {**TINY, **F_NET_SIZES}),
     "f_net-odd": ("fnet", {**TINY, **F_NET_SIZES, **ODD, "type_vocab_size": 2}),
+    "mpnet": ("mpnet", {**TINY, **SIZES}),
+    "mpnet-odd": ("mpnet", {**TINY, **SIZES, **ODD}),
     "roberta": ("roberta", {**TINY, **SIZES, **ROBERTA}),
     "roberta-odd": ("roberta", {**TINY, **SIZES, **ROBERTA, **ODD, "type_vocab_size": 2}),
     "xlm_roberta": ("xlm-roberta", {**TINY, **SIZES, **ROBERTA}),

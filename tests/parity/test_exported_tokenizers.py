@@ -32,6 +32,11 @@ def word_piece():
     return list(dict.fromkeys([*specials, *WORDS, *characters, *pieces]))
 
 
+def mpnet_pieces():
+    names = {"[PAD]": "<pad>", "[CLS]": "<s>", "[SEP]": "</s>", "[MASK]": "<mask>"}
+    return [names.get(token, token) for token in word_piece()]
+
+
 def byte_pair():
     # The 256 bytes as characters, as GPT-2 writes them.
     visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
@@ -85,6 +90,7 @@ def exported(request, tmp_path, fairseq_proto, deberta_proto, albert_proto):
         "distil_bert": lambda: models.DistilBertTokenizer(word_piece()),
         "electra": lambda: models.ElectraTokenizer(word_piece(), lowercase=True),
         "f_net": lambda: models.FNetTokenizer(albert_proto, **rules),
+        "mpnet": lambda: models.MPNetTokenizer(mpnet_pieces(), lowercase=True),
         "roberta": lambda: models.RobertaTokenizer(*byte_pair()),
         "bart": lambda: models.BartTokenizer(*byte_pair()),
         "xlm_roberta": lambda: models.XLMRobertaTokenizer(fairseq_proto),

@@ -44,6 +44,9 @@ LAYERS = {
         token_embedding=layers.ReversibleEmbedding(10, 8)
     ),
     "relative": lambda: layers.RelativeEmbedding(8, 4, 1e-4, "he_normal"),
+    "bias": lambda: layers.RelativePositionBias(2, 8, 64, "he_normal"),
+    "biased": lambda: layers.BiasedSelfAttention(2, 8, 0.2, "he_normal", "ones"),
+    "biased block": lambda: layers.BiasedTransformerEncoder(16, 2, 0.2, "gelu"),
     "disentangled": lambda: layers.DisentangledSelfAttention(2, 8, 32, 4, 0.2),
     "disentangled block": lambda: layers.DisentangledAttentionEncoder(
         16, 2, 32, 4, dropout=0.2, activation="gelu"

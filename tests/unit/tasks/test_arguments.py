@@ -32,6 +32,11 @@ def test_an_impossible_backbone_is_refused(changes, message):
         tiny_backbone(**changes)
 
 
+def test_a_count_may_have_another_name():
+    with pytest.raises(ConfigError, match="`vocab_size` must be a positive integer, not 0"):
+        models.ElectraBackbone(0, 1, 2, 8, 4, 12)
+
+
 def test_groups_have_to_divide_the_layers():
     message = "`num_groups` must divide `num_layers`, but 4 is not a multiple of 3"
     with pytest.raises(ConfigError, match=message):

@@ -1,0 +1,117 @@
+"""Self-attention for encoder blocks whose scores depend on more than the two tokens."""
+
+import keras
+from keras import ops
+
+from clozework.errors import ConfigError
+
+__all__ = ["ScoredSelfAttention"]
+
+
+class ScoredSelfAttention(keras.layers.Layer):
+    """Everything of self-attention but the scores.
+
+    Abstract: a subclass's `call` takes `projected`, makes scores of it, and gives them to
+    `weighted`. The names of the projections are part of the format of stored weights.
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        hidden_dim,
+        dropout=0.0,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.hidden_dim = hidden_dim
+        self.dropout = dropout
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        if hidden_dim % num_heads:
+            raise ConfigError(
+                f"`num_heads` must divide `hidden_dim`. Received: num_heads={num_heads}, "
+                f"hidden_dim={hidden_dim}."
+            )
+        self.head_dim = hidden_dim // num_heads
+
+    def build(self, inputs_shape, *other_shapes, **named_shapes):
+        self._query_dense = self._projection("query")
+        self._key_dense = self._projection("key")
+        self._value_dense = self._projection("value")
+        self._output_dense = keras.layers.Dense(
+            self.hidden_dim,
+            **self._initializers(),
+            dtype=self.dtype_policy,
+            name="attention_output",
+        )
+        self._attention_dropout = keras.layers.Dropout(
+            self.dropout, dtype=self.dtype_policy, name="attention_dropout"
+        )
+        for layer in (self._query_dense, self._key_dense, self._value_dense, self._output_dense):
+            layer.build(inputs_shape)
+
+    def projected(self, inputs, scale: float):
+        """Returns query, key and value, `(batch, heads, tokens, head_dim)`; the query scaled."""
+        # Scaled before the products, which then stay within the range of float16.
+        query = self.heads_first(self._query_dense(inputs)) * scale
+        return (
+            query,
+            self.heads_first(self._key_dense(inputs)),
+            self.heads_first(self._value_dense(inputs)),
+        )
+
+    def weighted(self, scores, value, attention_mask, training):
+        """Returns the values joined by their scores, `(batch, tokens, hidden_dim)`."""
+        weights = self._attention_weights(scores, attention_mask)
+        weights = self._attention_dropout(weights, training=training)
+        x = ops.swapaxes(ops.matmul(weights, value), 1, 2)
+        x = ops.reshape(x, (*ops.shape(x)[:2], self.hidden_dim))
+        return self._output_dense(x)
+
+    @staticmethod
+    def heads_first(x):
+        """Swaps the axes of tokens and heads."""
+        return ops.swapaxes(x, 1, 2)
+
+    def compute_output_shape(self, inputs_shape, *other_shapes, **named_shapes):
+        return inputs_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "hidden_dim": self.hidden_dim,
+            "dropout": self.dropout,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+        }
+
+    def _attention_weights(self, scores, attention_mask):
+        if scores.shape[-1] == 1:
+            # One token attends to itself; Keras would ask whether a sigmoid was meant.
+            return ops.ones_like(scores)
+        # Half floats lose too much in the sum of a long softmax.
+        scores = ops.cast(scores, "float32")
+        if attention_mask is not None:
+            allowed = ops.expand_dims(ops.cast(attention_mask, "bool"), 1)
+            scores = ops.where(allowed, scores, -1e9)
+        return ops.cast(ops.softmax(scores, axis=-1), self.compute_dtype)
+
+    def _projection(self, name):
+        return keras.layers.EinsumDense(
+            equation="abc,cde->abde",
+            output_shape=(None, self.num_heads, self.head_dim),
+            bias_axes="de",
+            **self._initializers(),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def _initializers(self):
+        return {
+            "kernel_initializer": self.kernel_initializer.clone(),
+            "bias_initializer": self.bias_initializer.clone(),
+        }
