@@ -11,7 +11,7 @@ from keras import ops
 
 from clozework.layers.self_attention import ScoredSelfAttention
 from clozework.layers.text_masks import self_attention_mask
-from clozework.layers.transformer_encoder import EncoderBlock
+from clozework.layers.transformer_block import TransformerBlock
 
 __all__ = ["BiasedSelfAttention", "BiasedTransformerEncoder", "RelativePositionBias"]
 
@@ -116,7 +116,7 @@ class BiasedSelfAttention(ScoredSelfAttention):
 
 
 @keras.saving.register_keras_serializable("clozework")
-class BiasedTransformerEncoder(EncoderBlock):
+class BiasedTransformerEncoder(TransformerBlock):
     """An encoder block with a bias in its attention; see `TransformerEncoder` for the rest.
 
     Args: As in `TransformerEncoder`.
