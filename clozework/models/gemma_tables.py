@@ -104,6 +104,8 @@ GEMMA = HuggingFaceFormat(
     heads={"CausalLM": _HEAD},
     tokenizer_class="GemmaTokenizer",
     tokenizer_files={"tokenizer.model": "proto"},
+    # Without it theirs would start no text.
+    tokenizer_config={"add_bos_token": True},
     describes=lambda arguments: (
         not arguments["use_post_ffw_norm"]
         and not arguments["use_post_attention_norm"]
@@ -144,6 +146,7 @@ GEMMA_2 = HuggingFaceFormat(
     heads={"CausalLM": HuggingFaceHead(architecture="Gemma2ForCausalLM", rows=())},
     tokenizer_class="GemmaTokenizer",
     tokenizer_files=GEMMA.tokenizer_files,
+    tokenizer_config=GEMMA.tokenizer_config,
     describes=lambda arguments: (
         arguments["use_post_ffw_norm"]
         and arguments["use_post_attention_norm"]

@@ -92,6 +92,7 @@ class HuggingFaceFormat:
         tokenizer_class: In `tokenizer_config.json`.
         tokenizer_files: Their names of vocabulary files -> argument of our tokenizer.
         tokenizer_options: Argument of our tokenizer -> name in `tokenizer_config.json`.
+        tokenizer_config: What an exported `tokenizer_config.json` says besides.
         describes: Whether models with these backbone arguments have this form, in a family that has
             several.
     """
@@ -109,6 +110,7 @@ class HuggingFaceFormat:
     harmless: frozenset[str] = frozenset()
     unused: tuple[str, ...] = ()
     tokenizer_options: ConfigTable = field(default_factory=dict)
+    tokenizer_config: Mapping[str, Any] = field(default_factory=dict)
     describes: Callable[[Mapping[str, Any]], bool] = is_any_model
 
 

@@ -109,7 +109,8 @@ class CausalLM(Task):
                 padded on the right up to the maximum length.
             max_length: Most tokens of a text, prompt included; the preprocessor's
                 `sequence_length` by default.
-            stop_token_ids: Ids that end a text; `"auto"` is the tokenizer's end, None never ends.
+            stop_token_ids: Ids that end a text; `"auto"` is the tokenizer's end, where there is a
+                preprocessor; None never ends a text.
             strip_prompt: Whether to return only what was generated.
 
         Returns:
@@ -298,12 +299,8 @@ class CausalLM(Task):
                 f"`compile(sampler='greedy')` first."
             )
         if isinstance(stop_token_ids, str) and stop_token_ids == "auto":
-            if self.preprocessor is None:
-                raise InputError(
-                    "`stop_token_ids='auto'` needs a preprocessor, whose tokenizer knows the end. "
-                    "Pass ids, or None to generate up to the maximum length."
-                )
-            stop_token_ids = [self.preprocessor.tokenizer.end_token_id]
+            has_end = self.preprocessor is not None
+            stop_token_ids = [self.preprocessor.tokenizer.end_token_id] if has_end else None
         return checked_stop_token_ids(stop_token_ids, self.backbone.vocabulary_size)
 
     def _prompts(self, inputs, max_length) -> tuple[dict[str, np.ndarray], bool]:

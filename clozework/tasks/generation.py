@@ -103,12 +103,12 @@ def without_prompts(token_ids, mask, prompt_mask, pad_token_id: int):
     return stripped, stripped_mask
 
 
-def checked_length(max_length):
+def checked_length(max_length) -> int | None:
     """Returns `max_length` if it is None or a positive integer; raises `InputError` otherwise."""
     is_count = isinstance(max_length, int | np.integer) and not isinstance(max_length, bool)
     if max_length is not None and not (is_count and max_length > 0):
         raise InputError(f"`max_length` must be a positive integer. Received: {max_length!r}.")
-    return max_length
+    return None if max_length is None else int(max_length)
 
 
 def checked_stop_token_ids(stop_token_ids, vocabulary_size: int) -> tuple[int, ...]:

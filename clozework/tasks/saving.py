@@ -171,6 +171,7 @@ def _export_tokenizer(form, directory: Path, tokenizer, longest: int | None) -> 
     options = hf.hugging_face_config(form.tokenizer_options, vars(tokenizer))
     content = {
         "tokenizer_class": form.tokenizer_class,
+        **form.tokenizer_config,
         **({"model_max_length": longest} if longest else {}),
         **options,
     }

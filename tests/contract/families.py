@@ -37,6 +37,8 @@ TRAINING = {
     "GemmaTokenizer": {
         "model_type": "bpe",
         "byte_fallback": True,
+        "add_dummy_prefix": False,
+        "remove_extra_whitespaces": False,
         "eos_id": 1,
         "bos_id": 2,
         "vocab_size": 330,

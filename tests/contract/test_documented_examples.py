@@ -15,6 +15,7 @@ import sentencepiece
 
 import clozework as keras_hub
 from clozework.presets import Preset, registry
+from clozework.tasks.arguments import argument_defaults
 from tests.contract.families import FAMILIES, tiny_backbone, tiny_tokenizer
 
 ROW = 64
@@ -26,6 +27,7 @@ STAND_INS = {
     "xlm_roberta": ("xlm_roberta_base_multi",),
     "deberta_v3": ("deberta_v3_base_en",),
     "f_net": ("f_net_base_en",),
+    "gemma": ("gemma_2b_en",),
 }
 CUSTOM = {
     "num_layers": 2,
@@ -44,13 +46,18 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
+def sized_backbone(family):
+    """A tiny backbone for rows of the examples' length, where it has one."""
+    has_positions = "max_sequence_length" in argument_defaults(family.backbone)
+    return tiny_backbone(family, **({"max_sequence_length": ROW} if has_positions else {}))
+
+
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    """A tiny backbone of each family of the examples, stored with its tokenizer."""
+    """A tiny backbone of each family, stored with its tokenizer."""
     root = tmp_path_factory.mktemp("presets")
-    for name in STAND_INS:
-        family = FAMILIES[name]
-        tiny_backbone(family, max_sequence_length=ROW).save_to_preset(root / name)
+    for name, family in FAMILIES.items():
+        sized_backbone(family).save_to_preset(root / name)
         tiny_tokenizer(family).save_to_preset(root / name)
     return root
 
@@ -60,7 +67,7 @@ def _stand_ins(stored, monkeypatch):
     """Puts tiny presets behind the built-in names."""
     for name, presets in STAND_INS.items():
         family = FAMILIES[name]
-        backbone = tiny_backbone(family, max_sequence_length=ROW)
+        backbone = sized_backbone(family)
         tiny = [
             Preset(preset, backbone.count_params(), backbone.arguments, embedded=stored / name)
             for preset in presets
@@ -393,6 +400,77 @@ def test_xlm_roberta_text_classifier_with_a_custom_vocabulary():
         num_classes=4,
     )
     classifier.fit(x=features, y=labels, batch_size=2)
+
+
+def test_gemma_backbone():
+    input_data = {
+        "token_ids": np.ones(shape=(1, 12), dtype="int32"),
+        "padding_mask": np.array([[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0]]),
+    }
+
+    # Pretrained Gemma decoder, by the base class and by its own.
+    model = keras_hub.models.Backbone.from_preset("gemma_2b_en")
+    model = keras_hub.models.GemmaBackbone.from_preset("gemma_2b_en")
+    model(input_data)
+
+    # Randomly initialized Gemma decoder with custom config.
+    model = keras_hub.models.GemmaBackbone(
+        vocabulary_size=50257,
+        num_layers=2,
+        num_query_heads=12,
+        num_key_value_heads=1,
+        hidden_dim=768,
+        intermediate_dim=3072,
+        head_dim=64,
+    )
+    assert model(input_data).shape == (1, 12, 768)
+
+
+def test_gemma_generates_from_strings():
+    # Load a Gemma generative task.
+    gemma_lm = keras_hub.models.CausalLM.from_preset(
+        "gemma_2b_en",
+    )
+    gemma_lm.generate("I want to say", max_length=30)
+
+    # Generate with batched prompts.
+    gemma_lm.generate(["This is a", "Where are you"], max_length=30)
+
+    # Compile the `generate()` function with a custom sampler.
+    gemma_lm.compile(sampler="top_k")
+    gemma_lm.generate("I want to say", max_length=30)
+
+    gemma_lm.compile(sampler=keras_hub.samplers.BeamSampler(num_beams=2))
+    gemma_lm.generate("I want to say", max_length=30)
+
+
+def test_gemma_generates_and_learns_without_preprocessing():
+    prompt = {
+        "token_ids": np.array([[2, 14, 63, 0, 0, 0, 0]] * 2),
+        # Use `"padding_mask"` to indicate values that should not be overridden.
+        "padding_mask": np.array([[1, 1, 1, 0, 0, 0, 0]] * 2),
+    }
+
+    gemma_lm = keras_hub.models.GemmaCausalLM.from_preset(
+        "gemma_2b_en",
+        preprocessor=None,
+    )
+    assert gemma_lm.generate(prompt)["token_ids"].shape == (2, 7)
+
+    x = {
+        "token_ids": np.array([[2, 14, 63, 27, 44, 81, 1, 0]] * 2),
+        "padding_mask": np.array([[1, 1, 1, 1, 1, 1, 1, 0]] * 2),
+    }
+    y = np.array([[14, 63, 27, 44, 81, 3, 0, 0]] * 2)
+    sw = np.array([[1, 1, 1, 1, 1, 1, 0, 0]] * 2)
+    gemma_lm.fit(x=x, y=y, sample_weight=sw, batch_size=2)
+
+
+def test_gemma_learns_strings():
+    # Call `fit()` on a single batch.
+    features = ["The quick brown fox jumped.", "I forgot my homework."]
+    gemma_lm = keras_hub.models.GemmaCausalLM.from_preset("gemma_2b_en")
+    gemma_lm.fit(x=features, batch_size=2)
 
 
 def test_text_classifier_preprocessor():

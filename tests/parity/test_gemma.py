@@ -8,6 +8,7 @@ import transformers
 
 from clozework import models
 from clozework.errors import PresetError
+from tests.contract.families import TEXTS, tiny_task
 
 TINY = {
     "vocab_size": 40,
@@ -127,6 +128,15 @@ def test_export(pair, tmp_path):
     with torch.no_grad():
         states = bare(torch.tensor(IDS).long(), attention_mask=torch.tensor(MASK).long())[0]
     assert_close(states.numpy(), expected.hidden_states[-1])
+
+
+def test_tokens_of_our_export_start_and_end_as_ours(tmp_path):
+    ours = tiny_task(models.GemmaCausalLM)
+    ours.export_to_transformers(tmp_path / "ours")
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "ours")
+    for text in TEXTS:
+        row = ours.preprocessor.generate_preprocess(text)
+        assert theirs(text).input_ids == row["token_ids"][row["padding_mask"]].tolist()
 
 
 @pytest.mark.parametrize(
