@@ -121,10 +121,9 @@ class RotaryEmbedding(keras.layers.Layer):
     def _axes(self, shape) -> tuple[int, int]:
         """Returns the axes of tokens and features, counted from the first."""
         rank = len(shape)
-        sequence_axis, feature_axis = self.sequence_axis, self.feature_axis
         axes = (
-            sequence_axis + rank if sequence_axis < 0 else sequence_axis,
-            feature_axis + rank if feature_axis < 0 else feature_axis,
+            self.sequence_axis + rank * (self.sequence_axis < 0),
+            self.feature_axis + rank * (self.feature_axis < 0),
         )
         if not all(0 < axis < rank for axis in axes) or axes[0] == axes[1]:
             raise InputError(

@@ -98,7 +98,7 @@ class CausalLMPreprocessor(Preprocessor):
             "add_end_token": self.add_end_token,
         }
 
-    def _packed(self, rows: Sequence[list[int]], length: int, has_end: bool):
+    def _packed(self, rows: Sequence[list[int]], length: int, has_end: bool) -> tuple[Any, Any]:
         packer = StartEndPacker(
             sequence_length=length,
             start_value=self.tokenizer.start_token_id,
@@ -106,9 +106,10 @@ class CausalLMPreprocessor(Preprocessor):
             pad_value=self.tokenizer.pad_token_id,
             return_padding_mask=True,
         )
-        packed = packer(list(rows), add_start_value=self.add_start_token, add_end_value=has_end)
-        token_ids, mask = packed
-        return np.asarray(token_ids), np.asarray(mask)
+        token_ids, mask = packer(
+            list(rows), add_start_value=self.add_start_token, add_end_value=has_end
+        )
+        return token_ids, mask
 
     def _texts(self, x) -> tuple[list[str], bool]:
         texts, is_batched = text_examples(x)

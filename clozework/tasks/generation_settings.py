@@ -1,7 +1,7 @@
 """How a stored model is meant to generate: the `generation_config.json` of Hugging Face."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -90,6 +90,9 @@ class GenerationSettings:
         Options that would change the tokens, and that are not honoured here, bring a warning.
         """
         missed = [n for n in _NOT_HONOURED.split() if config.get(n) not in _NEUTRAL]
+        if config.get("do_sample") and (config.get("num_beams") or 1) != 1:
+            # Beams are not drawn at random here.
+            missed.append("do_sample")
         if missed:
             shown = ", ".join(f"{name}={config[name]!r}" for name in missed)
             warnings.warn(
@@ -132,8 +135,8 @@ class GenerationSettings:
         stated = self.stated()
         processing = [
             make(stated[name])
-            for name, make in _PROCESSING.items()
-            if name in stated and _NEUTRAL_VALUES.get(make) != stated[name]
+            for name, make, neutral in _PROCESSING
+            if stated.get(name, neutral) != neutral
         ]
         options: dict[str, Any] = {"logits_processing": processing}
         if (self.num_beams or 1) > 1:
@@ -153,16 +156,16 @@ class GenerationSettings:
         return TopKSampler(k=top_k, **options) if top_k else RandomSampler(**options)
 
 
-# Setting -> what follows it, in the order in which `transformers` applies them.
-_PROCESSING: Mapping[str, Callable[[Any], Any]] = {
-    "repetition_penalty": RepetitionPenalty,
-    "no_repeat_ngram_size": NoRepeatNgrams,
-    "min_length": MinLength,
-    "min_new_tokens": MinNewTokens,
-    "forced_bos_token_id": ForcedFirstToken,
-    "forced_eos_token_id": ForcedLastToken,
-}
-_NEUTRAL_VALUES = {NoRepeatNgrams: 0, MinLength: 0, MinNewTokens: 0, RepetitionPenalty: 1}
+# Option, what it makes of the scores, and the value that changes nothing: in the order in which
+# `transformers` applies them.
+_PROCESSING: tuple[tuple[str, Any, Any], ...] = (
+    ("repetition_penalty", RepetitionPenalty, 1),
+    ("no_repeat_ngram_size", NoRepeatNgrams, 0),
+    ("min_length", MinLength, 0),
+    ("min_new_tokens", MinNewTokens, 0),
+    ("forced_bos_token_id", ForcedFirstToken, None),
+    ("forced_eos_token_id", ForcedLastToken, None),
+)
 
 
 def _is_count(value, least: int = 0) -> bool:

@@ -74,16 +74,16 @@ class Seq2SeqLM(CausalLM):
 
         Where no sampler is given, the model's `generation_settings` count before the default.
         """
-        self._follows_settings = sampler is _DEFAULT_SAMPLER and bool(
-            self.generation_settings.stated()
-        )
-        if self._follows_settings:
-            sampler = self.generation_settings.sampler()
+        is_default = sampler is _DEFAULT_SAMPLER
+        self._follows_settings = is_default and bool(self.generation_settings.stated())
+        if is_default:
+            settings = self.generation_settings
+            sampler = settings.sampler() if self._follows_settings else str(sampler)
         super().compile(
             optimizer=optimizer,
             loss=loss,
             weighted_metrics=weighted_metrics,
-            sampler=str(sampler) if sampler is _DEFAULT_SAMPLER else sampler,
+            sampler=sampler,
             **kwargs,
         )
 
@@ -183,6 +183,11 @@ class Seq2SeqLM(CausalLM):
             cross_attention_cache_update_index: 0 where the cross-attention's cache is to be filled,
                 None where it is full.
         """
+        if (self_attention_cache is None) != (cross_attention_cache is None):
+            raise InputError(
+                "The decoder keeps two caches: pass both `self_attention_cache` and "
+                "`cross_attention_cache`, or neither."
+            )
         if self_attention_cache is None or cross_attention_cache is None:
             vectors = self.backbone.decode(
                 decoder_token_ids, encoder_hidden_states, encoder_padding_mask=encoder_padding_mask

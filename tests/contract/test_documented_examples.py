@@ -20,7 +20,6 @@ from tests.contract.families import FAMILIES, tiny_backbone, tiny_tokenizer
 
 ROW = 64
 STAND_INS = {
-    "bart": ("bart_base_en",),
     "bert": ("bert_base_en", "bert_base_en_uncased"),
     "distil_bert": ("distil_bert_base_en_uncased",),
     "roberta": ("roberta_base_en",),
@@ -54,7 +53,7 @@ def sized_backbone(family):
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    """A tiny backbone of each family of the examples, stored with its tokenizer."""
+    """A tiny backbone of each family, stored with its tokenizer."""
     root = tmp_path_factory.mktemp("presets")
     for name in STAND_INS:
         family = FAMILIES[name]
@@ -138,33 +137,6 @@ def test_from_preset_of_a_backbone():
         load_weights=False,
     )
     assert isinstance(model, keras_hub.models.BertBackbone)
-
-
-def test_bart_backbone():
-    input_data = {
-        "encoder_token_ids": np.ones(shape=(1, 12), dtype="int32"),
-        "encoder_padding_mask": np.array([[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0]]),
-        "decoder_token_ids": np.ones(shape=(1, 12), dtype="int32"),
-        "decoder_padding_mask": np.array([[1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0]]),
-    }
-
-    # Pretrained BART encoder.
-    model = keras_hub.models.BartBackbone.from_preset("bart_base_en")
-    model(input_data)
-
-    # Randomly initialized BART encoder-decoder model with a custom config
-    model = keras_hub.models.BartBackbone(
-        vocabulary_size=50265,
-        num_layers=6,
-        num_heads=12,
-        hidden_dim=768,
-        intermediate_dim=3072,
-        max_sequence_length=12,
-    )
-    output = model(input_data)
-    assert output["encoder_sequence_output"].shape == (1, 12, 768)
-    assert output["decoder_sequence_output"].shape == (1, 12, 768)
-    assert isinstance(model.token_embedding, keras.layers.Embedding)
 
 
 def test_distil_bert_backbone():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from clozework.errors import WeightsError
-from clozework.presets import Computed, Layer, WeightMap
+from clozework.presets import Computed, HeadsFirst, Layer, WeightMap
 
 WIDTH, HEADS, HEAD_DIM = 4, 2, 2
 MAP = WeightMap(
@@ -121,3 +121,17 @@ def test_the_name_of_a_variable():
     assert MAP.name_of("block_3/attention/query/kernel") == "layer.3.q.weight"
     with pytest.raises(WeightsError, match="'unknown/kernel' has no place"):
         MAP.name_of("unknown/kernel")
+
+
+def test_kernels_with_heads_first_compute_what_pytorch_computes():
+    table = WeightMap(rows=(HeadsFirst("block_{i}/query", "layer.{i}.q"),))
+    shapes = {"block_0/query/kernel": (HEADS, WIDTH, 3)}
+    theirs = np.random.default_rng(0).normal(size=(HEADS * 3, WIDTH))
+    values = dict(table.read(shapes, {"layer.0.q.weight": theirs}, "'a checkpoint'"))
+    x = np.random.default_rng(1).normal(size=(5, WIDTH))
+    query = np.einsum("bd,hdk->bhk", x, values["block_0/query/kernel"])
+    np.testing.assert_allclose(query.reshape(5, HEADS * 3), x @ theirs.T)
+    written = table.write(values)
+    np.testing.assert_array_equal(written["layer.0.q.weight"], theirs)
+    with pytest.raises(WeightsError, match=r"is \(4, 6\), not \(6, 4\)"):
+        dict(table.read(shapes, {"layer.0.q.weight": theirs.T}, "'a checkpoint'"))

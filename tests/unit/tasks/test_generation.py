@@ -266,7 +266,7 @@ def test_impossible_options_are_refused(causal_lm, options, message):
 def test_impossible_prompts_are_refused(causal_lm, bare):
     with pytest.raises(InputError, match="takes a dict with 'token_ids' and 'padding_mask'"):
         bare.generate("the", stop_token_ids=None)
-    with pytest.raises(InputError, match="A prompt has 3 tokens, but a text is to have at most 1"):
+    with pytest.raises(InputError, match="A prompt has 2 tokens, but a text is to have at most 1"):
         bare.generate(arrays(causal_lm, ["a"]), max_length=1, stop_token_ids=None)
     gap = arrays(causal_lm)
     gap["padding_mask"] = np.roll(gap["padding_mask"], 1, axis=1)

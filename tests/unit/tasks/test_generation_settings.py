@@ -31,6 +31,11 @@ def test_what_is_not_honoured_is_said():
         GenerationSettings.read({"encoder_no_repeat_ngram_size": 3, "typical_p": 0.5}, "a model")
 
 
+def test_beams_that_are_drawn_at_random_are_not_honoured():
+    with pytest.warns(ClozeworkWarning, match="does not have: do_sample=True"):
+        GenerationSettings.read({"do_sample": True, "num_beams": 3})
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -94,6 +94,12 @@ def test_caches_give_what_is_computed_without_them(model):
         )
 
 
+def test_one_cache_without_the_other_is_refused(model):
+    ids, encoded = np.array([[2, 0]]), np.zeros((1, 3, 8), "float32")
+    with pytest.raises(InputError, match="pass both `self_attention_cache` and"):
+        model.call_decoder_with_cache(encoded, 0 * ids, ids, np.zeros((1, 1, 2, 6, 2, 4)), 0)
+
+
 def to_numpy(x):
     return keras.ops.convert_to_numpy(x)
 
