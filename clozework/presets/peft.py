@@ -88,7 +88,7 @@ def read_adapters(
         )
     tensors = read_safetensors(files, _WEIGHTS)
     table = WeightMap(form.rows)
-    paths = {table.name_of(path).removesuffix(".weight"): path for path in shapes}
+    paths = {table.module_of(path): path for path in shapes}
     adapters, misfits = {}, []
     for name in sorted(tensors):
         module = name.removeprefix(_PREFIX).removesuffix(_DOWN).removeprefix(form.prefix)
@@ -119,7 +119,12 @@ def write_adapters(
     table = WeightMap(form.rows)
     tensors, ranks = {}, {}
     for path, adapter in adapters.items():
-        module = table.name_of(path).removesuffix(".weight")
+        module = table.module_of(path)
+        if module is None:
+            raise PresetError(
+                f"The kernel {path!r} has another form in `transformers`, in which no adapters can "
+                f"be written. `save_lora_weights` keeps them."
+            )
         down, up = _as_theirs(path, adapter)
         tensors[f"{_PREFIX}{module}{_DOWN}"] = down
         tensors[f"{_PREFIX}{module}{_UP}"] = up

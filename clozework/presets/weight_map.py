@@ -212,12 +212,13 @@ class WeightMap:
             tensors.update(row.write(path, value))
         return tensors
 
-    def name_of(self, path: str) -> str:
-        """Returns what their tensor is called that holds a variable of ours."""
+    def module_of(self, path: str) -> str | None:
+        """Returns their module whose weight is a kernel of ours, transposed and flat in the heads.
+
+        None for a variable that is stored in another form, or not at all.
+        """
         row = self._row(path)
-        if row is None:
-            raise WeightsError(f"Variable {path!r} has no place in the exported format.")
-        return row.sources(path)[0]
+        return row.sources(path)[0].removesuffix(".weight") if type(row) is Layer else None
 
     def knows(self, name: str) -> bool:
         """Returns whether a tensor is read by a row or known to be unused."""

@@ -117,10 +117,10 @@ def test_variables_without_a_row_cannot_be_written():
         MAP.write({"unknown/kernel": np.zeros((1, 1))})
 
 
-def test_the_name_of_a_variable():
-    assert MAP.name_of("block_3/attention/query/kernel") == "layer.3.q.weight"
-    with pytest.raises(WeightsError, match="'unknown/kernel' has no place"):
-        MAP.name_of("unknown/kernel")
+def test_the_module_of_a_kernel():
+    assert MAP.module_of("block_3/attention/query/kernel") == "layer.3.q"
+    assert MAP.module_of("positions/embeddings") is None
+    assert MAP.module_of("unknown/kernel") is None
 
 
 def test_kernels_with_heads_first_compute_what_pytorch_computes():

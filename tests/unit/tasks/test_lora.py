@@ -171,6 +171,15 @@ def test_we_read_what_peft_writes(use_rslora, exported, tmp_path):
     backbone.save_lora_weights(tmp_path / "same.lora.h5")
 
 
+def test_gemma_has_adapters_in_files_of_keras_hub_alone(tmp_path):
+    backbone = tiny_backbone(FAMILIES["gemma"])
+    backbone.enable_lora(2)
+    backbone.save_lora_weights(tmp_path / "x.lora.h5")
+    tiny_backbone(FAMILIES["gemma"]).load_lora_weights(tmp_path / "x.lora.h5")
+    with pytest.raises(PresetError, match="has another form in `transformers`"):
+        backbone.export_lora_to_peft(tmp_path / "adapters")
+
+
 def test_adapters_that_keras_does_not_have_are_refused(tmp_path):
     with_adapters().export_lora_to_peft(tmp_path)
     config = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
