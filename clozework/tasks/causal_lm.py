@@ -65,6 +65,11 @@ class CausalLM(Task):
         sampler = samplers.get(sampler)
         if sampler is None:
             raise ConfigError("`sampler` is None; name one, such as 'greedy' or 'top_k'.")
+        if isinstance(sampler, samplers.BeamSampler) and sampler.return_all_beams:
+            raise ConfigError(
+                "`generate` returns one text for a prompt, but the sampler has "
+                "`return_all_beams=True`. Leave it out, or call the sampler yourself."
+            )
         if optimizer == "auto":
             optimizer = keras.optimizers.Adam(2e-5)
         if loss == "auto":
@@ -332,6 +337,11 @@ class CausalLM(Task):
             raise InputError(
                 f"Texts of up to {length} tokens were asked for, but {self.backbone.name!r} has "
                 f"positions for {longest}. Set `max_length={longest}`, or less."
+            )
+        if (arrays[mask_name] > 1).any():
+            raise InputError(
+                f"{mask_name!r} has values above 1, texts packed into one row, but each row is one "
+                f"prompt. Give every prompt its own row."
             )
         if (mask[:, 1:] & ~mask[:, :-1]).any():
             raise InputError(f"Prompts are padded on the right, but {mask_name!r} has a gap.")

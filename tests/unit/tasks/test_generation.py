@@ -268,6 +268,10 @@ def test_impossible_prompts_are_refused(causal_lm, bare):
         bare.generate("the", stop_token_ids=None)
     with pytest.raises(InputError, match="A prompt has 2 tokens, but a text is to have at most 1"):
         bare.generate(arrays(causal_lm, ["a"]), max_length=1, stop_token_ids=None)
+    packed = arrays(causal_lm)
+    packed["padding_mask"] = packed["padding_mask"] * 2
+    with pytest.raises(InputError, match="'padding_mask' has values above 1, texts packed into"):
+        bare.generate(packed, stop_token_ids=None)
     gap = arrays(causal_lm)
     gap["padding_mask"] = np.roll(gap["padding_mask"], 1, axis=1)
     with pytest.raises(InputError, match="padded on the right, but 'padding_mask' has a gap"):
@@ -283,6 +287,8 @@ def test_samplers_that_cannot_be_are_refused(causal_lm):
         causal_lm.compile(sampler="foo")
     with pytest.raises(ConfigError, match="`sampler` is None; name one"):
         causal_lm.compile(sampler=None)
+    with pytest.raises(ConfigError, match="returns one text for a prompt, but the sampler has"):
+        causal_lm.compile(sampler=samplers.BeamSampler(return_all_beams=True))
     uncompiled = models.GemmaCausalLM(causal_lm.backbone, causal_lm.preprocessor, compile=False)
     with pytest.raises(ConfigError, match="was not compiled, so that it has no sampler"):
         uncompiled.generate("the")
