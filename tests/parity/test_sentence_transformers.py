@@ -13,7 +13,7 @@ from tests.contract.families import FAMILIES, TEXTS, tiny_task
 FAMILY_NAMES = sorted(
     name for name, family in FAMILIES.items() if any(t.kind == "TextEmbedder" for t in family.tasks)
 )
-POOLING = ["mean", "cls", "max"]
+POOLING = ["mean", "cls", "max", "lasttoken"]
 # Of several lengths, so that rows are padded; with most vocabularies the last one is cut.
 SENTENCES = [*TEXTS, "the fox", "quick quick brown dog and the earth and heaven and the lazy fox"]
 
