@@ -1,7 +1,10 @@
 """The abstract classes: backbone, preprocessor, and each task with its own."""
 
 from clozework.tasks.answers import Answer
+from clozework.tasks.arguments import with_defaults
 from clozework.tasks.backbone import Backbone
+from clozework.tasks.classification import ClassLabel, RankedDocument
+from clozework.tasks.classifier_heads import FirstTokenHead, LastTokenHead, PooledOutputHead
 from clozework.tasks.conversion import convert_preset
 from clozework.tasks.description import PresetDescription, describe_preset
 from clozework.tasks.entities import Entity
@@ -13,13 +16,7 @@ from clozework.tasks.question_answerer import QuestionAnswerer
 from clozework.tasks.seq2seq_lm import Seq2SeqLM
 from clozework.tasks.seq2seq_lm_preprocessor import Seq2SeqLMPreprocessor
 from clozework.tasks.task import Task
-from clozework.tasks.text_classifier import (
-    FirstTokenHead,
-    LastTokenHead,
-    PooledOutputClassifier,
-    PooledOutputHead,
-    TextClassifier,
-)
+from clozework.tasks.text_classifier import PooledOutputClassifier, TextClassifier
 from clozework.tasks.text_classifier_preprocessor import TextClassifierPreprocessor
 from clozework.tasks.text_embedder import TextEmbedder
 from clozework.tasks.text_embedder_preprocessor import TextEmbedderPreprocessor
@@ -29,6 +26,7 @@ __all__ = [
     "Answer",
     "Backbone",
     "Candidate",
+    "ClassLabel",
     "Entity",
     "FilledMask",
     "FilledText",
@@ -42,6 +40,7 @@ __all__ = [
     "Preprocessor",
     "PresetDescription",
     "QuestionAnswerer",
+    "RankedDocument",
     "Seq2SeqLM",
     "Seq2SeqLMPreprocessor",
     "Task",
@@ -52,4 +51,5 @@ __all__ = [
     "TokenClassifier",
     "convert_preset",
     "describe_preset",
+    "with_defaults",
 ]
