@@ -11,11 +11,15 @@ import warnings
 import click
 
 import clozework
+from clozework.cli.answer import answer
+from clozework.cli.classify import classify
 from clozework.cli.convert import convert
 from clozework.cli.doctor import doctor
+from clozework.cli.embed import embed
 from clozework.cli.fill import fill
 from clozework.cli.info import info
 from clozework.cli.presets import presets
+from clozework.cli.tag import tag
 from clozework.errors import ClozeworkError
 
 __all__ = ["application", "main"]
@@ -43,6 +47,10 @@ def application(*, debug: bool) -> None:
 
 
 application.add_command(fill)
+application.add_command(classify)
+application.add_command(tag)
+application.add_command(embed)
+application.add_command(answer)
 application.add_command(presets)
 application.add_command(info)
 application.add_command(convert)

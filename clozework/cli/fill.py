@@ -1,22 +1,21 @@
 """`clozework fill`: which words fit into a gap."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from collections.abc import Sequence
+from typing import IO
 
 import click
 
 from clozework.cli.printing import print_json, reading, say
+from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
 
 __all__ = ["fill"]
 
 _DEFAULT_PRESET = "deberta_v3_tiny_en_demo"
-# Progress moves on after so many texts.
-_TEXTS_AT_ONCE = 256
 
 
 @click.command(short_help="Fill the masks of texts.")
-@click.argument("texts", nargs=-1, metavar="TEXT...")
+@text_arguments
 @click.option("--preset", default=_DEFAULT_PRESET, show_default=True, help="The model to ask.")
 @click.option(
     "--top-k",
@@ -25,10 +24,7 @@ _TEXTS_AT_ONCE = 256
     show_default=True,
     help="How many candidates to give for each mask.",
 )
-@click.option(
-    "--file", "files", type=click.File(encoding="utf-8"), multiple=True, help="One text a line."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list with one object a text.")
+@JSON_OPTION
 def fill(
     *,
     texts: tuple[str, ...],
@@ -43,15 +39,13 @@ def fill(
     The TEXT `-` stands for the lines of the standard input. PRESET is a built-in name, a directory,
     `hf://organisation/name` or `kaggle://organisation/model/framework/variation`.
     """
-    given = [*_given_texts(texts), *(line for file in files for line in _lines(file))]
-    if not given:
-        raise click.UsageError("Give a TEXT, `-` for the standard input, or --file FILE.")
+    given = given_texts(texts, files)
     from clozework import models
 
     with reading(preset, "Loading"):
         masked_lm = models.MaskedLM.from_preset(preset)
     asked = _with_masks_of(masked_lm.preprocessor.tokenizer, given)
-    filled = list(_filled(masked_lm, asked, top_k))
+    filled = list(in_parts(lambda part: masked_lm.fill(part, top_k=top_k), asked, "Filling"))
     if as_json:
         print_json(
             [
@@ -61,27 +55,6 @@ def fill(
         )
         return
     click.echo("\n\n".join(_as_text(result) for result in filled))
-
-
-def _given_texts(texts: Sequence[str]) -> Iterator[str]:
-    if texts.count("-") > 1:
-        raise click.UsageError("The standard input can be read once; give `-` once.")
-    for text in texts:
-        if text == "-":
-            with click.open_file("-", encoding="utf-8") as stream:
-                yield from _lines(stream)
-        else:
-            yield text
-
-
-def _lines(stream: IO[str]) -> list[str]:
-    try:
-        content = stream.read()
-    except UnicodeDecodeError as error:
-        raise click.ClickException(
-            f"{stream.name} is not text in UTF-8 ({error}). Convert it to UTF-8."
-        ) from error
-    return content.removesuffix("\n").split("\n") if content else []
 
 
 def _with_masks_of(tokenizer, texts: Sequence[str]) -> list[str]:
@@ -109,20 +82,6 @@ def _masks() -> set[str]:
 
     roles = [family.tokenizer.special_tokens_by_role for family in families()]
     return {special["mask"] for special in roles if "mask" in special}
-
-
-def _filled(masked_lm, texts: Sequence[str], top_k: int) -> Iterator[Any]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    is_shown = console.is_terminal and len(texts) > _TEXTS_AT_ONCE
-    with Progress(console=console, transient=True, disable=not is_shown) as progress:
-        bar = progress.add_task("Filling", total=len(texts))
-        for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            batch = masked_lm.fill(list(texts[start : start + _TEXTS_AT_ONCE]), top_k=top_k)
-            progress.advance(bar, len(batch))
-            yield from batch
 
 
 def _as_text(filled) -> str:

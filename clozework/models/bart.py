@@ -27,7 +27,7 @@ from clozework.models.encoder_decoder_tables import (
     TOKEN_EMBEDDING,
     half_rows,
 )
-from clozework.models.encoder_tables import CLASS_NAMES
+from clozework.models.encoder_tables import classifier_head
 from clozework.presets import Converted, Family, HuggingFaceFormat, HuggingFaceHead, register
 from clozework.tasks import (
     Backbone,
@@ -273,11 +273,7 @@ HUGGING_FACE = HuggingFaceFormat(
             rows=(LOGITS_BIAS,),
             preprocessor={"decoder_start_token_id": "decoder_start_token_id"},
         ),
-        "TextClassifier": HuggingFaceHead(
-            architecture="BartForSequenceClassification",
-            rows=CLASSIFICATION_HEAD,
-            config={"num_classes": CLASS_NAMES},
-        ),
+        "TextClassifier": classifier_head("BartForSequenceClassification", *CLASSIFICATION_HEAD),
     },
     tokenizer_class="BartTokenizer",
     tokenizer_files={"vocab.json": "vocabulary", "merges.txt": "merges"},

@@ -40,6 +40,7 @@ from clozework.tasks import (
     TextEmbedder,
     TextEmbedderPreprocessor,
     TokenClassifier,
+    with_defaults,
 )
 from clozework.tokenizers import WordPieceTokenizer
 
@@ -166,28 +167,7 @@ class DistilBertTextClassifier(TextClassifier):
     preprocessor_cls = DistilBertTextClassifierPreprocessor
     head = FirstTokenHead("relu", has_input_dropout=False)
 
-    def __init__(
-        self,
-        backbone,
-        num_classes,
-        preprocessor=None,
-        activation=None,
-        hidden_dim=None,
-        dropout=0.2,
-        *,
-        label_names=None,
-        **kwargs,
-    ):
-        super().__init__(
-            backbone,
-            num_classes,
-            preprocessor,
-            activation,
-            hidden_dim,
-            dropout,
-            label_names=label_names,
-            **kwargs,
-        )
+    __init__ = with_defaults(TextClassifier.__init__, dropout=0.2)
 
 
 _HEAD_ACTIVATION = Converted("activation", read=ACTIVATION.read, write=lambda name: None)

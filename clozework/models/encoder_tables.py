@@ -118,7 +118,7 @@ def classifier_head(
     return HuggingFaceHead(
         architecture,
         rows=rows if has_last else (*rows, Layer("logits", "classifier")),
-        config={"num_classes": CLASS_NAMES, **config},
+        config={"num_classes": CLASS_NAMES, "problem_type": "problem_type", **config},
     )
 
 

@@ -1,9 +1,12 @@
 """The abstract classes: backbone, preprocessor, and each task with its own."""
 
 from clozework.tasks.answers import Answer
+from clozework.tasks.arguments import with_defaults
 from clozework.tasks.backbone import Backbone
 from clozework.tasks.causal_lm import CausalLM
 from clozework.tasks.causal_lm_preprocessor import CausalLMPreprocessor
+from clozework.tasks.classification import ClassLabel, RankedDocument
+from clozework.tasks.classifier_heads import FirstTokenHead, LastTokenHead, PooledOutputHead
 from clozework.tasks.conversion import convert_preset
 from clozework.tasks.description import PresetDescription, describe_preset
 from clozework.tasks.entities import Entity
@@ -15,13 +18,7 @@ from clozework.tasks.question_answerer import QuestionAnswerer
 from clozework.tasks.seq2seq_lm import Seq2SeqLM
 from clozework.tasks.seq2seq_lm_preprocessor import Seq2SeqLMPreprocessor
 from clozework.tasks.task import Task
-from clozework.tasks.text_classifier import (
-    FirstTokenHead,
-    LastTokenHead,
-    PooledOutputClassifier,
-    PooledOutputHead,
-    TextClassifier,
-)
+from clozework.tasks.text_classifier import PooledOutputClassifier, TextClassifier
 from clozework.tasks.text_classifier_preprocessor import TextClassifierPreprocessor
 from clozework.tasks.text_embedder import TextEmbedder
 from clozework.tasks.text_embedder_preprocessor import TextEmbedderPreprocessor
@@ -33,6 +30,7 @@ __all__ = [
     "Candidate",
     "CausalLM",
     "CausalLMPreprocessor",
+    "ClassLabel",
     "Entity",
     "FilledMask",
     "FilledText",
@@ -46,6 +44,7 @@ __all__ = [
     "Preprocessor",
     "PresetDescription",
     "QuestionAnswerer",
+    "RankedDocument",
     "Seq2SeqLM",
     "Seq2SeqLMPreprocessor",
     "Task",
@@ -56,4 +55,5 @@ __all__ = [
     "TokenClassifier",
     "convert_preset",
     "describe_preset",
+    "with_defaults",
 ]

@@ -1,8 +1,9 @@
 """Constructor arguments of models: recorded once, checked by their names."""
 
 import difflib
+import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ __all__ = [
     "recorded_arguments",
     "stored_arguments",
     "unknown_arguments",
+    "with_defaults",
 ]
 
 _KERAS_ARGUMENTS = frozenset({"name", "trainable"})
@@ -133,3 +135,23 @@ def _check_values(cls: type, arguments: Mapping[str, Any]) -> None:
             )
     if problems:
         raise ConfigError(f"{cls.__name__}: {'; '.join(problems)}.")
+
+
+def with_defaults(constructor: Callable, **defaults: Any) -> Callable:
+    """Returns a constructor that differs in the defaults of some arguments."""
+    signature = inspect.signature(constructor)
+    parameters = [
+        parameter.replace(default=defaults.get(name, parameter.default))
+        for name, parameter in signature.parameters.items()
+    ]
+    signature = signature.replace(parameters=parameters)
+
+    @functools.wraps(constructor)
+    def construct(*args, **kwargs):
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return constructor(*bound.args, **bound.kwargs)
+
+    # `wraps` knows of functions only what they all have.
+    vars(construct)["__signature__"] = signature
+    return construct

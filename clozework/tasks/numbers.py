@@ -6,7 +6,7 @@ from clozework.backend import known_values
 from clozework.data.columns import as_array
 from clozework.errors import InputError
 
-__all__ = ["known_range", "softmax"]
+__all__ = ["known_range", "sigmoid", "softmax"]
 
 
 def known_range(name: str, values) -> tuple[int, int] | None:
@@ -40,6 +40,16 @@ def known_range(name: str, values) -> tuple[int, int] | None:
     if len(wrong):
         raise InputError(f"{name} must be whole numbers, not {wrong[0]} ({known.dtype}).")
     return int(flat.min()), int(flat.max())
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Returns the probability that each logit stands for.
+
+    >>> sigmoid(np.array([0.0, -1000.0])).tolist()
+    [0.5, 0.0]
+    """
+    # Unlike the quotient of exponentials, without overflow.
+    return 0.5 * (1 + np.tanh(logits / 2))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -263,9 +263,9 @@ class Task(RecordedModel):
         """
         self.check_row_length()
         self.check_inputs(arrays)
-        count = len(arrays["token_ids"])
-        mask = arrays.get("padding_mask")
-        lengths = np.zeros(count) if mask is None else mask.sum(axis=1)
+        count = len(next(iter(arrays.values())))
+        masks = [values for name, values in arrays.items() if name.endswith("padding_mask")]
+        lengths = masks[0].sum(axis=1) if masks else np.zeros(count)
         order = np.argsort(-lengths, kind="stable")
         outputs: list[np.ndarray] = [np.zeros(0)] * count
         for start in range(0, count, batch_size):

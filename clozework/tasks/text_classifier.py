@@ -1,82 +1,41 @@
-"""The abstract text classifier, and the kinds of heads that the families have."""
+"""The abstract text classifier: classes, several labels a text, numbers, and ranks."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
-from clozework.errors import InputError
-from clozework.layers import TextPooling, activation_function, activation_name
-from clozework.tasks.label_names import checked_names, names_in_config, numbers_of_names, shown
-from clozework.tasks.numbers import known_range
+from clozework.data.arrays import Arrays, read_labels
+from clozework.errors import ConfigError, InputError
+from clozework.layers import activation_function, activation_name
+from clozework.tasks.calibration import best_temperature
+from clozework.tasks.class_labels import (
+    PROBLEM_TYPES,
+    accuracy_for,
+    as_multi_hot,
+    as_numbers,
+    as_values,
+    as_vectors,
+    labels_of,
+)
+from clozework.tasks.classification import RankedDocument, best_labels
+from clozework.tasks.classifier_heads import FirstTokenHead, LastTokenHead, PooledOutputHead
+from clozework.tasks.label_names import (
+    checked_names,
+    class_names,
+    names_in_config,
+    numbers_of_names,
+    shown,
+)
+from clozework.tasks.numbers import sigmoid, softmax
 from clozework.tasks.task import Task
+from clozework.tasks.text_inputs import text_examples
+from clozework.tasks.windows import windows_over
 
-__all__ = [
-    "FirstTokenHead",
-    "LastTokenHead",
-    "PooledOutputClassifier",
-    "PooledOutputHead",
-    "TextClassifier",
-]
+__all__ = ["PooledOutputClassifier", "TextClassifier"]
 
-
-@dataclass(frozen=True)
-class PooledOutputHead:
-    """Classifies the backbone's pooled output; as in BERT.
-
-    Attributes:
-        dropout_name: Name of the dropout layer.
-    """
-
-    dropout_name: str = "classifier_dropout"
-    needs_pooled_output: ClassVar[bool] = True
-
-    def __call__(self, task, outputs, *, hidden_dim: int | None, dropout: float):
-        """Returns what the last layer classifies."""
-        return _dropout(task, dropout, self.dropout_name)(outputs["pooled_output"])
-
-
-@dataclass(frozen=True)
-class FirstTokenHead:
-    """Classifies the first token's vector after one more dense layer; as in RoBERTa.
-
-    Attributes:
-        activation: Of the dense layer.
-        has_input_dropout: Whether there is dropout before the dense layer too.
-    """
-
-    activation: str
-    has_input_dropout: bool = True
-    needs_pooled_output: ClassVar[bool] = False
-
-    def __call__(self, task, outputs, *, hidden_dim: int | None, dropout: float):
-        """Returns what the last layer classifies."""
-        x = task.backbone.token_vectors(outputs)[:, 0, :]
-        if self.has_input_dropout:
-            x = _dropout(task, dropout, "pooled_dropout")(x)
-        return _dense_layer(task, x, self.activation, hidden_dim, dropout)
-
-
-@dataclass(frozen=True)
-class LastTokenHead:
-    """Classifies the decoder's vector of the last token after one more dense layer; as in BART.
-
-    Attributes:
-        activation: Of the dense layer.
-    """
-
-    activation: str
-    needs_pooled_output = False
-
-    def __call__(self, task, outputs, *, hidden_dim: int | None, dropout: float):
-        """Returns what the last layer classifies."""
-        pooling = TextPooling("lasttoken", dtype=task.backbone.dtype_policy, name="pooling")
-        vectors = task.backbone.token_vectors(outputs)
-        x = pooling(vectors, padding_mask=task.backbone.input["decoder_padding_mask"])
-        x = _dropout(task, dropout, "pooled_dropout")(x)
-        return _dense_layer(task, x, self.activation, hidden_dim, dropout)
+_LONG_TEXTS = ("cut", "chunk")
 
 
 class TextClassifier(Task):
@@ -93,6 +52,9 @@ class TextClassifier(Task):
         hidden_dim: Width of the head's dense layer; None for the backbone's.
         dropout: Share of the activations dropped in training around the dense layer.
         label_names: Name of each class, in the order of their numbers.
+        problem_type: `"multi_label_classification"` for any number of classes a text: labels are
+            lists of names, or a 0 or 1 for each class. `"regression"` for numbers in place of
+            classes. `"single_label_classification"`, or None, for one class.
 
     Outputs: `(batch, num_classes)`.
     """
@@ -113,8 +75,14 @@ class TextClassifier(Task):
         dropout=0.0,
         *,
         label_names=None,
+        problem_type=None,
         **kwargs,
     ):
+        if problem_type not in (None, *PROBLEM_TYPES):
+            raise ConfigError(
+                f"`problem_type` must be one of {shown(PROBLEM_TYPES)}. Received: {problem_type!r}."
+            )
+        self.problem_type = problem_type
         # As it is recorded: a plain integer.
         self.num_classes = num_classes = self.arguments["num_classes"]
         self.label_names = checked_names(label_names, num_classes)
@@ -137,17 +105,156 @@ class TextClassifier(Task):
 
         Args:
             optimizer: `"auto"` is Adam with the class's `learning_rate`, 5e-5 in most families.
-            loss: `"auto"` is cross-entropy of class numbers. Of Keras's other losses, those of
-                one-hot vectors take class numbers and names, too.
+            loss: `"auto"` is cross-entropy of class numbers, of each class by itself where a text
+                may have several, and the squared error for numbers. Of Keras's other losses, those
+                of one-hot vectors take class numbers and names, too.
             metrics: `"auto"` is accuracy, as far as the loss is one of classes.
         """
         if optimizer == "auto":
             optimizer = keras.optimizers.Adam(self.learning_rate)
         if loss == "auto":
-            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=self.is_logits)
+            loss = self._usual_loss()
         if metrics == "auto":
-            metrics = _accuracy(loss)
+            metrics = self._usual_metrics(loss)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+
+    def classify(
+        self,
+        texts,
+        top_k: int | None = None,
+        threshold: float | None = None,
+        *,
+        long_texts: str = "cut",
+        batch_size: int = 32,
+    ) -> list:
+        """Returns the classes of texts, with probabilities.
+
+        Args:
+            texts: A string, or a pair of strings as a tuple; or a list of strings or of pairs.
+            top_k: How many classes to give; None for all.
+            threshold: Lowest probability of a class; None for 0.5 where a text may have several
+                classes, else for none.
+            long_texts: `"cut"` reads what fits into a row, and warns; `"chunk"` reads all of a text
+                in windows, whose probabilities are averaged, or, where a text may have several
+                classes, of which the highest counts.
+            batch_size: Number of rows computed at once.
+
+        Returns:
+            A list of `ClassLabel`, best first, for one text; a list of such lists for a list.
+
+        Raises:
+            InputError: If anything is no text, or the model predicts numbers.
+
+        Example:
+        >>> classifier = TextClassifier.from_preset(
+        ...     "deberta_v3_tiny_en_demo", load_weights=False, num_classes=2
+        ... )
+        >>> len(classifier.classify("the heaven and the earth"))
+        2
+        """
+        if self.problem_type == "regression":
+            raise InputError("`classify` gives classes, but this model gives numbers: `predict`.")
+        if long_texts not in _LONG_TEXTS:
+            raise InputError(
+                f"`long_texts` must be one of {shown(_LONG_TEXTS)}. Received: {long_texts!r}."
+            )
+        examples, is_batched = text_examples(texts)
+        if long_texts == "chunk":
+            probabilities = self._probabilities_of_chunks(examples, batch_size)
+        else:
+            probabilities = self._probabilities(self._rows("classify", examples), batch_size)
+        if threshold is None and self._is_multi_label():
+            threshold = 0.5
+        names = class_names(self.label_names, self.num_classes)
+        labels = [best_labels(values, names, top_k, threshold) for values in probabilities]
+        return labels if is_batched else labels[0]
+
+    def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        top_k: int | None = None,
+        *,
+        batch_size: int = 32,
+    ) -> list[RankedDocument]:
+        """Orders documents by how well they answer a query, with a model of pairs of texts.
+
+        Args:
+            query: The query.
+            documents: The documents.
+            top_k: How many to give; None for all.
+            batch_size: Number of documents computed at once.
+
+        Returns:
+            The documents, best first. The score is the probability of the only class, or of the
+            second of two; the number itself where the model predicts numbers.
+
+        Raises:
+            InputError: If anything is no string, or the model has more than two classes.
+
+        Example:
+        >>> ranker = TextClassifier.from_preset(
+        ...     "deberta_v3_tiny_en_demo", load_weights=False, num_classes=1
+        ... )
+        >>> len(ranker.rerank("heaven", ["the earth", "the sea", "the sky"], top_k=2))
+        2
+        """
+        if self.num_classes > 2:
+            raise InputError(
+                f"`rerank` needs a model with one class or two, but this one has "
+                f"num_classes={self.num_classes}."
+            )
+        if not isinstance(query, str) or isinstance(documents, str):
+            raise InputError(
+                f"`rerank` takes a query and a list of documents. Received: {query!r:.80} and "
+                f"{documents!r:.80}."
+            )
+        rows = self._rows("rerank", [(query, document) for document in documents])
+        if self.problem_type == "regression":
+            outputs = np.array(self.outputs_of_rows(rows, batch_size) if documents else [])
+        else:
+            outputs = self._probabilities(rows, batch_size)
+        scores = outputs.reshape(len(documents), self.num_classes)[:, -1]
+        order = np.argsort(-scores, kind="stable")[:top_k]
+        return [RankedDocument(int(i), documents[int(i)], float(scores[i])) for i in order]
+
+    def calibrate(self, x, y, batch_size=None) -> float:
+        """Makes probabilities as often right as they say: divides the logits by a temperature.
+
+        The last layer's weights are divided, so that every format keeps it. Which class is the best
+        does not change.
+
+        Args:
+            x, y: Examples that the model was not trained on, and their labels, as in `evaluate`.
+            batch_size: Number of examples computed at once.
+
+        Returns:
+            The temperature.
+
+        Raises:
+            InputError: If no temperature is the best, or the outputs are numbers.
+
+        Paper: Guo et al., 2017, https://arxiv.org/abs/1706.04599
+        """
+        if self.problem_type == "regression" or not self.is_logits:
+            raise InputError(
+                "`calibrate` needs a model of classes whose outputs are logits: one without "
+                "`activation`, and not a regression."
+            )
+        if self.output_dense.quantization_mode is not None:
+            raise InputError("The weights are quantized: calibrate the model before that.")
+        labels = np.asarray(read_labels(y, is_text=self.preprocessor is not None).all())
+        if self._is_multi_label():
+            targets = as_multi_hot(labels, self.label_names, self.num_classes)
+        else:
+            targets = as_vectors(self._numbered(labels), self.num_classes)
+        logits = self.predict(x, batch_size=batch_size, verbose=0).astype("float32")
+        if len(logits) != len(targets):
+            raise InputError(f"x holds {len(logits)} examples, but y has {len(targets)} entries.")
+        temperature = best_temperature(logits, targets, is_multi_label=self._is_multi_label())
+        for variable in self.output_dense.weights:
+            variable.assign(variable / temperature)
+        return temperature
 
     def learn_labels(self, training, validation=None) -> None:
         if self.label_names is None:
@@ -159,6 +266,11 @@ class TextClassifier(Task):
                 self.prepare_labels(labels)
 
     def prepare_class_weight(self, class_weight):
+        if self.problem_type in ("multi_label_classification", "regression"):
+            raise InputError(
+                f"`class_weight` is for texts of one class, but problem_type="
+                f"{self.problem_type!r}. Use `sample_weight`."
+            )
         if not isinstance(class_weight, Mapping):
             raise InputError(
                 f"`class_weight` must be a dict, {{class: weight}}. Received: {class_weight!r}."
@@ -179,12 +291,15 @@ class TextClassifier(Task):
                 "Training a classifier needs labels: pass `y`, one label for each text."
             )
         y = np.asarray(y)
-        if y.dtype.kind in "UOS":
-            y = np.array(numbers_of_names(y.flat, self.label_names)).reshape(y.shape)
-        wants = _labels_of(getattr(self, "loss", None))
+        if self.problem_type == "regression":
+            return as_values(y, self.num_classes)
+        if self._is_multi_label():
+            return as_multi_hot(y, self.label_names, self.num_classes)
+        y = self._numbered(y)
+        wants = labels_of(getattr(self, "loss", None))
         if wants == "numbers":
-            return self._as_numbers(y)
-        return self._as_vectors(y) if wants == "vectors" else y
+            return as_numbers(y, self.num_classes)
+        return as_vectors(y, self.num_classes) if wants == "vectors" else y
 
     def needs_pooled_output(self) -> bool:
         return self.head.needs_pooled_output
@@ -202,13 +317,76 @@ class TextClassifier(Task):
             config["label_names"] = list(self.label_names)
         return config
 
+    def usage(self):
+        if self.problem_type == "regression":
+            return super().usage()
+        return 'labels = model.classify(["A text."])'
+
+    def _numbered(self, y: np.ndarray) -> np.ndarray:
+        """Returns class numbers for labels that are names, and other labels as they are."""
+        if y.dtype.kind not in "UOS":
+            return y
+        return np.array(numbers_of_names(y.flat, self.label_names)).reshape(y.shape)
+
+    def _is_multi_label(self) -> bool:
+        return self.problem_type == "multi_label_classification"
+
+    def _usual_loss(self):
+        if self.problem_type == "regression":
+            return keras.losses.MeanSquaredError()
+        if self._is_multi_label():
+            return keras.losses.BinaryCrossentropy(from_logits=self.is_logits)
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=self.is_logits)
+
+    def _usual_metrics(self, loss) -> list:
+        if self.problem_type == "regression":
+            return [keras.metrics.MeanAbsoluteError()]
+        if self._is_multi_label():
+            return [keras.metrics.BinaryAccuracy(threshold=0.0 if self.is_logits else 0.5)]
+        return accuracy_for(loss)
+
+    def _rows(self, verb: str, examples: Sequence[Any]) -> dict[str, np.ndarray]:
+        if self.preprocessor is None:
+            raise InputError(f"`{verb}` needs a preprocessor; this model was made with None.")
+        return self.preprocessor.pack(self.preprocessor.encode(examples))
+
+    def _probabilities(self, rows: Mapping[str, np.ndarray], batch_size: int) -> np.ndarray:
+        outputs = self.outputs_of_rows(rows, batch_size)
+        values = np.array(outputs).reshape(len(outputs), self.num_classes)
+        if not self.is_logits:
+            return values
+        # A single class is one or the other, as in `transformers`.
+        if self._is_multi_label() or self.num_classes == 1:
+            return sigmoid(values)
+        return softmax(values)
+
+    def _probabilities_of_chunks(self, examples: Sequence[Any], batch_size: int) -> np.ndarray:
+        pairs = [i for i, example in enumerate(examples) if not isinstance(example, str)]
+        if pairs:
+            raise InputError(
+                f"Text {pairs[0]} is several texts; `long_texts='chunk'` is for one at a time."
+            )
+        if self.preprocessor is None:
+            raise InputError("`classify` needs a preprocessor; this model was made with None.")
+        ids = self.preprocessor.tokenizer.encode_ids(list(examples))
+        # A text without tokens is a row as well.
+        lengths = [max(len(row), 1) for row in ids]
+        room = self.preprocessor.sequence_length - 2
+        windows = windows_over(lengths, room, room // 4)
+        rows = self.preprocessor.pack([(ids[w.text][w.start : w.stop],) for w in windows])
+        of_windows = self._probabilities(rows, batch_size)
+        join = np.max if self._is_multi_label() else np.mean
+        texts = np.array([window.text for window in windows])
+        found = [join(of_windows[texts == i], axis=0) for i in range(len(ids))]
+        return np.array(found).reshape(len(ids), self.num_classes)
+
     def _learn_names(self, training, validation) -> None:
         names = training.distinct_labels()
         if names is None:
             return
         of_validation = None if validation is None else validation.known_labels()
         if of_validation is not None:
-            names = sorted({*names, *(y for y in of_validation.flat if isinstance(y, str))})
+            names = sorted({*names, *(Arrays(of_validation).strings() or ())})
         if len(names) != self.num_classes:
             raise InputError(
                 f"There are {len(names)} different labels ({shown(names)}), but the model has "
@@ -216,33 +394,6 @@ class TextClassifier(Task):
                 f"pass the `label_names` of all classes."
             )
         self.label_names = names
-
-    def _as_numbers(self, y: np.ndarray) -> np.ndarray:
-        """Returns class numbers from class numbers or one-hot vectors."""
-        if y.ndim == 2 and y.shape[1] == self.num_classes > 1:
-            y = _class_numbers(y)
-        self._check_class_numbers(y)
-        return y
-
-    def _as_vectors(self, y: np.ndarray) -> np.ndarray:
-        """Returns vectors over the classes, which may be soft, from vectors or class numbers."""
-        if y.ndim == 2 and y.shape[1] == self.num_classes > 1:
-            return y
-        self._check_class_numbers(y)
-        return np.eye(self.num_classes, dtype="float32")[y.reshape(len(y)).astype("int64")]
-
-    def _check_class_numbers(self, y: np.ndarray) -> None:
-        if y.ndim != 1 and y.shape[1:] != (1,):
-            raise InputError(
-                f"Labels have the shape {y.shape}, but a model of {self.num_classes} classes takes "
-                f"one class number for each text, or vectors of {self.num_classes}."
-            )
-        lowest, highest = known_range("Labels", y) or (0, 0)
-        if lowest < 0 or highest >= self.num_classes:
-            raise InputError(
-                f"Labels go from {lowest} to {highest}, but num_classes={self.num_classes}: class "
-                f"numbers are 0 to {self.num_classes - 1}."
-            )
 
 
 class PooledOutputClassifier(TextClassifier):
@@ -262,6 +413,7 @@ class PooledOutputClassifier(TextClassifier):
         dropout=0.1,
         *,
         label_names=None,
+        problem_type=None,
         **kwargs,
     ):
         super().__init__(
@@ -272,67 +424,6 @@ class PooledOutputClassifier(TextClassifier):
             None,
             dropout,
             label_names=label_names,
+            problem_type=problem_type,
             **kwargs,
         )
-
-
-def _labels_of(loss) -> str | None:
-    """Returns what a loss compares with: class `"numbers"`, `"vectors"` over them, or unknown."""
-    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
-    for kind, losses in _LOSSES.items():
-        if loss in losses or type(loss) in losses:
-            return kind
-    return None
-
-
-_LOSSES = {
-    "numbers": (
-        keras.losses.SparseCategoricalCrossentropy,
-        keras.losses.sparse_categorical_crossentropy,
-    ),
-    "vectors": (
-        keras.losses.CategoricalCrossentropy,
-        keras.losses.CategoricalFocalCrossentropy,
-        keras.losses.CategoricalHinge,
-        keras.losses.categorical_crossentropy,
-        keras.losses.categorical_focal_crossentropy,
-        keras.losses.categorical_hinge,
-    ),
-}
-
-
-def _accuracy(loss) -> list:
-    """Returns the metric that compares with the same labels as the loss."""
-    wants = _labels_of(loss)
-    is_own = callable(loss) and not loss.__module__.startswith("keras.")
-    if wants is None and not is_own:
-        # Binary losses and regression: classes are not what the outputs are about.
-        return []
-    if wants == "vectors":
-        return [keras.metrics.CategoricalAccuracy()]
-    return [keras.metrics.SparseCategoricalAccuracy()]
-
-
-def _dense_layer(task, x, activation: str, hidden_dim: int | None, dropout: float):
-    task.pooled_dense = keras.layers.Dense(
-        hidden_dim or task.backbone.hidden_dim,
-        activation=activation_function(activation),
-        kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
-        dtype=task.backbone.dtype_policy,
-        name="pooled_dense",
-    )
-    return _dropout(task, dropout, "classifier_dropout")(task.pooled_dense(x))
-
-
-def _dropout(task, rate: float, name: str):
-    return keras.layers.Dropout(rate, dtype=task.backbone.dtype_policy, name=name)
-
-
-def _class_numbers(y: np.ndarray) -> np.ndarray:
-    is_one_hot = np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all()
-    if not is_one_hot:
-        raise InputError(
-            "Labels of shape (batch, num_classes) must be one-hot for this loss: a single 1 in "
-            "each row. For soft labels compile with keras.losses.CategoricalCrossentropy."
-        )
-    return y.argmax(axis=1)

@@ -1,6 +1,7 @@
 """What the pipelines of `transformers` say, said by our verbs on the same model."""
 
 import pytest
+import sentence_transformers
 import transformers
 
 from clozework import models
@@ -43,3 +44,33 @@ def test_entities_are_those_of_the_pipeline(tmp_path, task_cls, aggregation):
         assert [e.score for e in entities] == pytest.approx(scores, abs=1e-5)
         found += len(entities)
     assert found > 5
+
+
+@pytest.mark.parametrize(
+    "problem_type", ["single_label_classification", "multi_label_classification"]
+)
+def test_classes_are_those_of_the_pipeline(tmp_path, problem_type):
+    classifier = tiny_task(
+        models.RobertaTextClassifier,
+        label_names=["bad", "good", "so so"],
+        problem_type=problem_type,
+    )
+    pipeline = transformers.pipeline(
+        "text-classification", model=exported(classifier, tmp_path / "exported"), device="cpu"
+    )
+    for text, labels in zip(TEXTS, classifier.classify(TEXTS, threshold=0.0), strict=True):
+        theirs = pipeline(text, top_k=None)
+        assert [one.label for one in labels] == [label["label"] for label in theirs]
+        scores = [label["score"] for label in theirs]
+        assert [one.probability for one in labels] == pytest.approx(scores, abs=1e-5)
+
+
+def test_ranks_are_those_of_a_cross_encoder(tmp_path):
+    ranker = tiny_task(models.BertTextClassifier, num_classes=1)
+    ranked = ranker.rerank(TEXTS[0], SENTENCES)
+    theirs = sentence_transformers.CrossEncoder(
+        exported(ranker, tmp_path / "exported"), device="cpu"
+    ).rank(TEXTS[0], SENTENCES)
+    assert [one.index for one in ranked] == [one["corpus_id"] for one in theirs]
+    expected = [float(one["score"]) for one in theirs]
+    assert [one.score for one in ranked] == pytest.approx(expected, abs=1e-5)

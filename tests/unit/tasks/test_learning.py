@@ -74,3 +74,16 @@ def test_a_question_answerer_learns_which_place_is_meant(sentences):
     learn(answerer, (questions, contexts), answers)
     found = answerer.answer(questions, contexts)
     assert [(best.start, best.end) for (best,) in found] == answers
+
+
+@pytest.mark.parametrize("problem_type", [None, "multi_label_classification"])
+def test_a_classifier_learns_which_places_occur(sentences, problem_type):
+    texts = [" ".join(words) for words in sentences]
+    sets = [sorted({"heaven", "earth"} & set(words)) for words in sentences]
+    labels = sets if problem_type else ["+".join(names) or "none" for names in sets]
+    num_classes = 2 if problem_type else len(set(labels))
+    classifier = learner(models.BertTextClassifier, num_classes, problem_type=problem_type)
+    learn(classifier, texts, labels)
+    for expected, found in zip(labels, classifier.classify(texts, threshold=0.5), strict=True):
+        names = sorted(one.label for one in found)
+        assert names == (expected if problem_type else [expected])

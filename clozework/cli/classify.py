@@ -1,0 +1,58 @@
+"""`clozework classify`: which classes texts are of."""
+
+import dataclasses
+from typing import IO
+
+import click
+
+from clozework.cli.printing import print_json, reading
+from clozework.cli.texts import JSON_OPTION, PRESET_HELP, given_texts, in_parts, text_arguments
+
+__all__ = ["classify"]
+
+
+@click.command(short_help="Say which classes texts are of.")
+@text_arguments
+@click.option("--preset", required=True, help=f"The classifier. {PRESET_HELP}")
+@click.option(
+    "--top-k", type=click.IntRange(min=1), help="How many classes to give; all by default."
+)
+@click.option("--threshold", type=float, help="Lowest probability of a class that is given.")
+@click.option("--chunk", is_flag=True, help="Read long texts in parts instead of cutting them.")
+@JSON_OPTION
+def classify(
+    *,
+    texts: tuple[str, ...],
+    files: tuple[IO[str], ...],
+    preset: str,
+    top_k: int | None,
+    threshold: float | None,
+    chunk: bool,
+    as_json: bool,
+) -> None:
+    """Says which classes texts are of: `clozework classify --preset PRESET "A fine film."`
+
+    The TEXT `-` stands for the lines of the standard input.
+    """
+    given = given_texts(texts, files)
+    from clozework import models
+
+    with reading(preset, "Loading"):
+        classifier = models.TextClassifier.from_preset(preset)
+    options = {"top_k": top_k, "threshold": threshold, "long_texts": "chunk" if chunk else "cut"}
+    results = list(in_parts(lambda part: classifier.classify(part, **options), given, "Reading"))
+    if as_json:
+        print_json(
+            [
+                {"input": text, "labels": [dataclasses.asdict(label) for label in labels]}
+                for text, labels in zip(given, results, strict=True)
+            ]
+        )
+        return
+    click.echo("\n\n".join(map(_as_text, given, results)))
+
+
+def _as_text(text: str, labels) -> str:
+    width = max((len(one.label) for one in labels), default=0)
+    lines = [f"  {one.label.ljust(width)}  {one.probability:6.1%}" for one in labels]
+    return "\n".join([text, "", *(lines or ["  no class"])])

@@ -1,0 +1,49 @@
+"""`clozework embed`: one vector for each text."""
+
+from typing import IO
+
+import click
+
+from clozework.cli.printing import print_json, reading
+from clozework.cli.texts import JSON_OPTION, PRESET_HELP, given_texts, in_parts, text_arguments
+
+__all__ = ["embed"]
+
+_DEFAULT_PRESET = "deberta_v3_tiny_en_demo"
+
+
+@click.command(short_help="Give one vector for each text.")
+@text_arguments
+@click.option(
+    "--preset", default=_DEFAULT_PRESET, show_default=True, help=f"The model. {PRESET_HELP}"
+)
+@click.option("--prompt-name", metavar="NAME", help="Which of the model's prompts to put first.")
+@click.option("--truncate-dim", type=click.IntRange(min=1), help="How many numbers to keep.")
+@JSON_OPTION
+def embed(
+    *,
+    texts: tuple[str, ...],
+    files: tuple[IO[str], ...],
+    preset: str,
+    prompt_name: str | None,
+    truncate_dim: int | None,
+    as_json: bool,
+) -> None:
+    """Gives one vector for each text: `clozework embed "the heaven and the earth"`
+
+    Without --json each text is a line of numbers. The TEXT `-` stands for the lines of the standard
+    input.
+    """
+    given = given_texts(texts, files)
+    from clozework import models
+
+    with reading(preset, "Loading"):
+        embedder = models.TextEmbedder.from_preset(preset)
+    options = {"prompt_name": prompt_name, "truncate_dim": truncate_dim}
+    vectors = in_parts(lambda part: embedder.embed(part, **options), given, "Embedding")
+    rows = [vector.tolist() for vector in vectors]
+    if as_json:
+        print_json([{"input": text, "vector": row} for text, row in zip(given, rows, strict=True)])
+        return
+    for row in rows:
+        click.echo(" ".join(f"{number:.6g}" for number in row))

@@ -1,0 +1,62 @@
+"""`clozework tag`: names, places and whatever else a model finds in texts."""
+
+import dataclasses
+from typing import IO
+
+import click
+
+from clozework.cli.printing import print_json, reading
+from clozework.cli.texts import JSON_OPTION, PRESET_HELP, given_texts, in_parts, text_arguments
+
+__all__ = ["tag"]
+
+
+@click.command(short_help="Find names, places and the like in texts.")
+@text_arguments
+@click.option("--preset", required=True, help=f"The token classifier. {PRESET_HELP}")
+@click.option("--threshold", type=float, help="Lowest score of an entity that is given.")
+@click.option(
+    "--aggregation",
+    type=click.Choice(["first", "simple", "words"]),
+    default="first",
+    show_default=True,
+    help="What is one entity: a run of words, a run of tokens, or a word.",
+)
+@JSON_OPTION
+def tag(
+    *,
+    texts: tuple[str, ...],
+    files: tuple[IO[str], ...],
+    preset: str,
+    threshold: float | None,
+    aggregation: str,
+    as_json: bool,
+) -> None:
+    """Finds entities in texts: `clozework tag --preset PRESET "Ada Lovelace went to London."`
+
+    The TEXT `-` stands for the lines of the standard input.
+    """
+    given = given_texts(texts, files)
+    from clozework import models
+
+    with reading(preset, "Loading"):
+        tagger = models.TokenClassifier.from_preset(preset)
+    options = {"threshold": threshold, "aggregation": aggregation}
+    results = list(in_parts(lambda part: tagger.tag(part, **options), given, "Tagging"))
+    if as_json:
+        print_json(
+            [
+                {"input": text, "entities": [dataclasses.asdict(entity) for entity in entities]}
+                for text, entities in zip(given, results, strict=True)
+            ]
+        )
+        return
+    click.echo("\n\n".join(map(_as_text, given, results)))
+
+
+def _as_text(text: str, entities) -> str:
+    width = max((len(entity.label) for entity in entities), default=0)
+    lines = [
+        f"  {entity.label.ljust(width)}  {entity.score:6.1%}  {entity.text}" for entity in entities
+    ]
+    return "\n".join([text, "", *(lines or ["  nothing"])])
