@@ -56,9 +56,8 @@ def stored(tmp_path_factory):
     """A tiny backbone of each family, stored with its tokenizer."""
     root = tmp_path_factory.mktemp("presets")
     for name in STAND_INS:
-        family = FAMILIES[name]
-        sized_backbone(family).save_to_preset(root / name)
-        tiny_tokenizer(family).save_to_preset(root / name)
+        sized_backbone(FAMILIES[name]).save_to_preset(root / name)
+        tiny_tokenizer(FAMILIES[name]).save_to_preset(root / name)
     return root
 
 

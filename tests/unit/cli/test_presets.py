@@ -32,7 +32,7 @@ def test_one_family_alone(clozework, name):
 def test_an_unknown_family_is_refused_with_those_there_are(clozework):
     result = clozework("presets", "--family", "gpt")
     assert result.code == 2
-    assert "There is no family 'gpt'. There is: bert, albert, deberta_v3" in result.err
+    assert "There is no family 'gpt'. There is: bert, albert, bart" in result.err
 
 
 def test_a_built_in_model_is_described_without_a_network(clozework, no_network):
