@@ -15,7 +15,7 @@ import keras
 import keras_hub
 import numpy as np
 
-BASES = ("CausalLM", "MaskedLM", "TextClassifier", "TextEmbedder")
+BASES = ("CausalLM", "MaskedLM", "Seq2SeqLM", "TextClassifier", "TextEmbedder")
 MAX_LENGTH = 12
 
 

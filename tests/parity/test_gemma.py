@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 
-from clozework import models
+from clozework import models, samplers
 from clozework.errors import PresetError
 from tests.contract.families import TEXTS, tiny_task
 
@@ -77,8 +77,11 @@ def assert_close(ours, theirs):
 @pytest.fixture(scope="module", params=CONFIGS)
 def pair(request, tmp_path_factory):
     """A model of theirs, and ours that was read from its directory."""
-    theirs = random_model(request.param)
-    directory = tmp_path_factory.mktemp("theirs") / "model"
+    return saved_pair(request.param, tmp_path_factory.mktemp("theirs") / "model")
+
+
+def saved_pair(name, directory):
+    theirs = random_model(name)
     theirs.save_pretrained(directory)
     return theirs, models.CausalLM.from_preset(directory, preprocessor=None)
 
@@ -90,17 +93,22 @@ def test_hidden_states_and_logits(pair):
     assert_close(ours(inputs), expected.logits)
 
 
-def test_greedy_texts(pair):
-    theirs, ours = pair
-    prompts = IDS[:, :4].clip(3)
+@pytest.mark.parametrize("num_beams", [1, 3])
+@pytest.mark.parametrize("name", ["gemma", "gemma2"])
+def test_texts_of_many_prompts(name, num_beams, tmp_path):
+    theirs, ours = saved_pair(name, tmp_path / "theirs")
+    prompts = np.random.default_rng(2).integers(3, 40, size=(200, 4)).astype("int32")
     expected = theirs.generate(
         torch.tensor(prompts).long(),
-        attention_mask=torch.ones(3, 4).long(),
+        attention_mask=torch.ones(prompts.shape).long(),
         max_length=14,
+        num_beams=num_beams,
         do_sample=False,
         eos_token_id=None,
         pad_token_id=0,
     )
+    beams = samplers.BeamSampler(num_beams=num_beams, length_penalty=1.0)
+    ours.compile(sampler="greedy" if num_beams == 1 else beams)
     generated = ours.generate(
         {"token_ids": prompts, "padding_mask": np.ones_like(prompts)},
         max_length=14,

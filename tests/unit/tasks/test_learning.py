@@ -6,6 +6,7 @@ import pytest
 
 from clozework import models
 from tests.unit.tasks.tiny_models import VOCABULARY, tiny_backbone, tiny_tokenizer
+from tests.unit.tasks.tiny_seq2seq import TOKENS, tiny_preprocessor
 
 NUM_EXAMPLES = 50
 LETTERS = VOCABULARY[5:8]
@@ -87,3 +88,19 @@ def test_a_classifier_learns_which_places_occur(sentences, problem_type):
     for expected, found in zip(labels, classifier.classify(texts, threshold=0.5), strict=True):
         names = sorted(one.label for one in found)
         assert names == (expected if problem_type else [expected])
+
+
+def test_a_summary_of_first_and_last_letter_is_learned():
+    random = np.random.default_rng(0)
+    texts: dict[str, None] = {}
+    while len(texts) < NUM_EXAMPLES:
+        texts["".join(random.choice([*"abcdefgh"], random.integers(4, 10)))] = None
+    summaries = [text[0] + text[-1] for text in texts]
+    keras.utils.set_random_seed(1)
+    backbone = models.BartBackbone(
+        len(TOKENS), 1, 2, hidden_dim=32, intermediate_dim=64, dropout=0.0, max_sequence_length=12
+    )
+    writer = models.BartSeq2SeqLM(backbone, preprocessor=tiny_preprocessor())
+    writer.compile(keras.optimizers.Adam(5e-3), sampler="greedy")
+    learn(writer, {"encoder_text": list(texts), "decoder_text": summaries}, None)
+    assert writer.summarize(list(texts)) == summaries
