@@ -175,4 +175,5 @@ def test_names_of_classes_are_learnt_and_kept():
 
 def test_masked_positions_that_repeat_give_equal_rows(masked_lm_cls, masked_lm):
     outputs = outputs_of(masked_lm, task_inputs(masked_lm_cls))["output"]
-    np.testing.assert_array_equal(outputs[1, 0], outputs[1, 1])
+    # As equal as rows of one product are: PyTorch computes some in another order.
+    np.testing.assert_allclose(outputs[1, 0], outputs[1, 1], rtol=0, atol=1e-6)
