@@ -45,22 +45,6 @@ def task_cls(request):
     return TASKS[request.param]
 
 
-# One task of every family, and one family of every kind of task.
-_REPRESENTATIVE = {
-    **{family.tasks[0].__name__: None for family in FAMILIES.values()},
-    **dict.fromkeys({task.kind: name for name, task in reversed(TASKS.items())}.values()),
-}
-
-
-@pytest.fixture(scope="module", params=_REPRESENTATIVE)
-def representative_task_cls(request):
-    """A task class, for what depends on the family's layers and on the kind of task, apart.
-
-    Each of these tests compiles training, which takes seconds.
-    """
-    return TASKS[request.param]
-
-
 @pytest.fixture(scope="module")
 def task(task_cls):
     """A tiny task with its preprocessor, shared: tests don't train it."""
