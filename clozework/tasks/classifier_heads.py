@@ -1,4 +1,7 @@
-"""The kinds of heads that the families' classifiers have."""
+"""The kinds of heads that the families' classifiers have.
+
+Each makes its layers once, as attributes of the task, and applies them to a backbone's outputs.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -21,9 +24,13 @@ class PooledOutputHead:
     dropout_name: str = "classifier_dropout"
     needs_pooled_output: ClassVar[bool] = True
 
-    def __call__(self, task, outputs, *, hidden_dim: int | None, dropout: float):
+    def make_layers(self, task, hidden_dim: int | None, dropout: float) -> None:
+        """Makes the layers between the backbone and the last one."""
+        task.output_dropout = _dropout(task, dropout, self.dropout_name)
+
+    def __call__(self, task, outputs):
         """Returns what the last layer classifies."""
-        return _dropout(task, dropout, self.dropout_name)(outputs["pooled_output"])
+        return task.output_dropout(outputs["pooled_output"])
 
 
 @dataclass(frozen=True)
@@ -39,12 +46,18 @@ class FirstTokenHead:
     has_input_dropout: bool = True
     needs_pooled_output: ClassVar[bool] = False
 
-    def __call__(self, task, outputs, *, hidden_dim: int | None, dropout: float):
+    def make_layers(self, task, hidden_dim: int | None, dropout: float) -> None:
+        """Makes the layers between the backbone and the last one."""
+        if self.has_input_dropout:
+            task.pooled_dropout = _dropout(task, dropout, "pooled_dropout")
+        _make_dense_layer(task, self.activation, hidden_dim, dropout)
+
+    def __call__(self, task, outputs):
         """Returns what the last layer classifies."""
         x = task.backbone.token_vectors(outputs)[:, 0, :]
         if self.has_input_dropout:
-            x = _dropout(task, dropout, "pooled_dropout")(x)
-        return _dense_layer(task, x, self.activation, hidden_dim, dropout)
+            x = task.pooled_dropout(x)
+        return task.output_dropout(task.pooled_dense(x))
 
 
 @dataclass(frozen=True)
@@ -58,16 +71,20 @@ class LastTokenHead:
     activation: str
     needs_pooled_output: ClassVar[bool] = False
 
-    def __call__(self, task, outputs, *, hidden_dim: int | None, dropout: float):
+    def make_layers(self, task, hidden_dim: int | None, dropout: float) -> None:
+        """Makes the layers between the backbone and the last one."""
+        task.pooling = TextPooling("lasttoken", dtype=task.backbone.dtype_policy, name="pooling")
+        task.pooled_dropout = _dropout(task, dropout, "pooled_dropout")
+        _make_dense_layer(task, self.activation, hidden_dim, dropout)
+
+    def __call__(self, task, outputs):
         """Returns what the last layer classifies."""
-        pooling = TextPooling("lasttoken", dtype=task.backbone.dtype_policy, name="pooling")
         vectors = task.backbone.token_vectors(outputs)
-        x = pooling(vectors, padding_mask=task.backbone.input["decoder_padding_mask"])
-        x = _dropout(task, dropout, "pooled_dropout")(x)
-        return _dense_layer(task, x, self.activation, hidden_dim, dropout)
+        x = task.pooling(vectors, padding_mask=task.backbone.input["decoder_padding_mask"])
+        return task.output_dropout(task.pooled_dense(task.pooled_dropout(x)))
 
 
-def _dense_layer(task, x, activation: str, hidden_dim: int | None, dropout: float):
+def _make_dense_layer(task, activation: str, hidden_dim: int | None, dropout: float) -> None:
     task.pooled_dense = keras.layers.Dense(
         hidden_dim or task.backbone.hidden_dim,
         activation=activation_function(activation),
@@ -75,7 +92,7 @@ def _dense_layer(task, x, activation: str, hidden_dim: int | None, dropout: floa
         dtype=task.backbone.dtype_policy,
         name="pooled_dense",
     )
-    return _dropout(task, dropout, "classifier_dropout")(task.pooled_dense(x))
+    task.output_dropout = _dropout(task, dropout, "classifier_dropout")
 
 
 def _dropout(task, rate: float, name: str):

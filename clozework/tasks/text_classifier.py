@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
+from clozework.data import FIRST_TOKENS
 from clozework.data.arrays import Arrays, read_labels
 from clozework.errors import ConfigError, InputError
 from clozework.layers import activation_function, activation_name
@@ -29,6 +30,7 @@ from clozework.tasks.label_names import (
     shown,
 )
 from clozework.tasks.numbers import sigmoid, softmax
+from clozework.tasks.packed_texts import packed_vectors, vectors_at
 from clozework.tasks.task import Task
 from clozework.tasks.text_inputs import text_examples
 from clozework.tasks.windows import windows_over
@@ -96,8 +98,8 @@ class TextClassifier(Task):
             dtype=backbone.dtype_policy,
             name="logits",
         )
-        x = self.head(self, backbone(backbone.input), hidden_dim=hidden_dim, dropout=dropout)
-        outputs = self.output_dense(x)
+        self.head.make_layers(self, hidden_dim, dropout)
+        outputs = self._classified(backbone(backbone.input))
         super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=outputs, **kwargs)
 
     def compile(self, optimizer="auto", loss="auto", *, metrics="auto", **kwargs):
@@ -321,6 +323,13 @@ class TextClassifier(Task):
         if self.problem_type == "regression":
             return super().usage()
         return 'labels = model.classify(["A text."])'
+
+    def call_packed(self, inputs):
+        first = vectors_at(packed_vectors(self.backbone, inputs), inputs[FIRST_TOKENS])
+        return self._classified(self.backbone.outputs_of(keras.ops.expand_dims(first, 1)))
+
+    def _classified(self, outputs):
+        return self.output_dense(self.head(self, outputs))
 
     def _numbered(self, y: np.ndarray) -> np.ndarray:
         """Returns class numbers for labels that are names, and other labels as they are."""

@@ -18,6 +18,7 @@ from clozework.tasks.label_names import (
     shown,
 )
 from clozework.tasks.numbers import known_range, softmax
+from clozework.tasks.packed_texts import packed_batch, packed_vectors
 from clozework.tasks.tags import (
     OUTSIDE,
     TagScheme,
@@ -27,7 +28,7 @@ from clozework.tasks.tags import (
     word_starts,
     word_tags,
 )
-from clozework.tasks.task import Task, without_needless_padding
+from clozework.tasks.task import Task
 from clozework.tasks.text_inputs import text_examples
 from clozework.tasks.windows import joined_windows, windows_over
 
@@ -174,9 +175,23 @@ class TokenClassifier(Task):
     def predict(self, x, batch_size=None, **kwargs):
         """Returns the outputs `(texts, tokens, num_classes)`, of rows of `sequence_length` tokens.
 
-        Arguments as in `keras.Model.predict`.
+        Those of padding mean nothing. Arguments as in `keras.Model.predict`.
         """
         return super().predict(x, batch_size=batch_size, **kwargs)
+
+    def call_packed(self, inputs):
+        tokens = packed_vectors(self.backbone, inputs)
+        return self.output_dense(self.output_dropout(tokens))
+
+    def output_of_text(self, values, step, slot):
+        return step.take(values, slot, axis=1)
+
+    def predicted(self, outputs):
+        shape = (len(outputs), self.preprocessor.sequence_length, self.num_classes)
+        joined = np.zeros(shape, outputs[0].dtype)
+        for row, values in zip(joined, outputs, strict=True):
+            row[: len(values)] = values
+        return joined
 
     def usage(self):
         return 'entities = model.tag("A text.")'
@@ -272,9 +287,10 @@ class TokenClassifier(Task):
                 # After the start token, and before the end token.
                 if token < shape[1] - 2 and number != _IGNORED:
                     labels[i, token + 1], weights[i, token + 1] = number, 1.0
-        arrays = without_needless_padding(arrays)
-        width = arrays["token_ids"].shape[1]
-        return arrays, labels[:, :width], weights[:, :width]
+        if self.packs_texts:
+            rows = packed_batch(self, arrays)
+            return rows.pack(arrays), rows.spread(labels), rows.spread(weights)
+        return arrays, labels, weights
 
     def _numbered_tags(self, text: str, offsets, row) -> list[tuple[int, int]]:
         """Returns the tokens of a text that have a tag, each with the tag's number."""
