@@ -52,6 +52,10 @@ LAYERS = {
         16, 2, 32, 4, dropout=0.2, activation="gelu"
     ),
     "rotations": lambda: layers.RotaryEmbedding(100, 2.0, "yarn", 16.0, truncate=False),
+    "rotating block": lambda: layers.RotaryEncoderBlock(
+        16, 2, 6, 100.0, 0.2, "relu", 1e-4, False, "he_normal"
+    ),
+    "rotating": lambda: layers.RotarySelfAttention(2, 8, 6, 100.0, 0.2, "he_normal"),
     "root mean squares": lambda: layers.RMSNormalization(1e-3),
     "gemma": lambda: layers.GemmaDecoderBlock(8, 16, 4, 2, 1, False, True, True, 5.0, True, 7),
 }
