@@ -314,13 +314,13 @@ class _HuggingFaceModel(StoredModel):
     def fill_task(self, task, *, keeps_head):
         if task.kind == _EMBEDDER:
             return self._fill_projections(task), self.fill_backbone(task.backbone)
-        head = self._form.heads[task.kind] if keeps_head else None
         return hf.fill_from_hugging_face(
             self._form,
             self._files,
             task.backbone,
-            head=head,
+            head=self._form.heads[task.kind],
             head_variables={variable.path: variable for variable in task.head_variables()},
+            keeps_head=keeps_head,
         )
 
     @functools.cached_property

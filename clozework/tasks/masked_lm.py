@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -80,6 +80,8 @@ class MaskedLM(Task):
 
     kind = "MaskedLM"
     hub_task = "fill-mask"
+    # Of the head's dense layer and normalisation.
+    use_head_biases: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -100,6 +102,7 @@ class MaskedLM(Task):
             intermediate_activation=activation_name(head_activation),
             layer_norm_epsilon=head_layer_norm_epsilon,
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            use_intermediate_bias=self.use_head_biases,
             dtype=backbone.dtype_policy,
             name="mlm_head",
         )

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -16,6 +16,7 @@ from clozework.tasks.answers import (
     best_spans,
     join_answers,
 )
+from clozework.tasks.classifier_heads import NormalizedTokenHead, PlainTokenHead
 from clozework.tasks.numbers import known_range, softmax
 from clozework.tasks.tags import word_starts
 from clozework.tasks.task import Task, without_needless_padding
@@ -48,6 +49,7 @@ class QuestionAnswerer(Task):
     kind = "QuestionAnswerer"
     hub_task = "question-answering"
     is_in_keras_hub = False
+    head: ClassVar[PlainTokenHead | NormalizedTokenHead] = PlainTokenHead()
 
     def __init__(self, backbone, preprocessor=None, *, dropout=0.0, **kwargs):
         dtype = backbone.dtype_policy
@@ -58,7 +60,8 @@ class QuestionAnswerer(Task):
             dtype=dtype,
             name="logits",
         )
-        tokens = backbone.token_vectors(backbone(backbone.input))
+        self.backbone = backbone
+        tokens = self.head(self, backbone.token_vectors(backbone(backbone.input)))
         outputs = self.output_dense(self.output_dropout(tokens))
         outputs = keras.ops.transpose(outputs, (0, 2, 1))
         if "padding_mask" in backbone.input:

@@ -20,7 +20,12 @@ from clozework.tasks.class_labels import (
     labels_of,
 )
 from clozework.tasks.classification import RankedDocument, best_labels
-from clozework.tasks.classifier_heads import FirstTokenHead, LastTokenHead, PooledOutputHead
+from clozework.tasks.classifier_heads import (
+    FirstTokenHead,
+    LastTokenHead,
+    NormalizedHead,
+    PooledOutputHead,
+)
 from clozework.tasks.label_names import (
     checked_names,
     class_names,
@@ -61,7 +66,7 @@ class TextClassifier(Task):
 
     kind = "TextClassifier"
     hub_task = "text-classification"
-    head: ClassVar[PooledOutputHead | FirstTokenHead | LastTokenHead]
+    head: ClassVar[PooledOutputHead | FirstTokenHead | LastTokenHead | NormalizedHead]
     # Of the optimizer that `compile` takes by itself.
     learning_rate: ClassVar[float] = 5e-5
 

@@ -1,7 +1,7 @@
 """The abstract token classifier: a label for each word, and the entities that they make up."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from clozework.data.arrays import Arrays
 from clozework.errors import InputError
 from clozework.layers import activation_function, activation_name
+from clozework.tasks.classifier_heads import NormalizedTokenHead, PlainTokenHead
 from clozework.tasks.entities import AGGREGATIONS, entities_in
 from clozework.tasks.label_names import (
     checked_names,
@@ -60,6 +61,7 @@ class TokenClassifier(Task):
     kind = "TokenClassifier"
     hub_task = "token-classification"
     is_in_keras_hub = False
+    head: ClassVar[PlainTokenHead | NormalizedTokenHead] = PlainTokenHead()
 
     def __init__(
         self,
@@ -86,7 +88,8 @@ class TokenClassifier(Task):
             dtype=dtype,
             name="logits",
         )
-        tokens = backbone.token_vectors(backbone(backbone.input))
+        self.backbone = backbone
+        tokens = self.head(self, backbone.token_vectors(backbone(backbone.input)))
         outputs = self.output_dense(self.output_dropout(tokens))
         super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=outputs, **kwargs)
 

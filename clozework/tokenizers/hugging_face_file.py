@@ -73,7 +73,8 @@ def read_byte_pair_file(
     Args:
         path: The file.
         unicode_form: The normaliser that the tokenizer has.
-        special_tokens: Tokens that it takes care of; any other that was added is never split.
+        special_tokens: Tokens that it takes care of. Others that were added are never split, unless
+            they are special in the file: such are text for us.
     """
     content = _read(path, "BPE")
     model, words = content["model"], content.get("pre_tokenizer") or {}
@@ -86,7 +87,7 @@ def read_byte_pair_file(
     added = [
         token
         for token in content.get("added_tokens") or ()
-        if token["content"] not in special_tokens
+        if token["content"] not in special_tokens and not token.get("special", False)
     ]
     for token in added:
         for option in ("single_word", "lstrip", "rstrip"):
