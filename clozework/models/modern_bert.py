@@ -6,6 +6,8 @@ two of three blocks, gated feed-forward networks, normalisation before each bloc
 heads of all tasks begin with the masked LM's dense layer and normalisation.
 """
 
+import functools
+
 import keras
 
 from clozework.layers import ReversibleEmbedding, RotaryEncoderBlock, activation_name
@@ -87,7 +89,9 @@ class ModernBertBackbone(Backbone):
         **kwargs,
     ):
         initializer = keras.initializers.TruncatedNormal(stddev=0.02)
-        options = {"epsilon": layer_norm_epsilon, "center": False, "dtype": dtype}
+        layer_norm = functools.partial(
+            keras.layers.LayerNormalization, epsilon=layer_norm_epsilon, center=False, dtype=dtype
+        )
         self.token_embedding = ReversibleEmbedding(
             vocabulary_size,
             hidden_dim,
@@ -95,9 +99,7 @@ class ModernBertBackbone(Backbone):
             dtype=dtype,
             name="token_embedding",
         )
-        self.embeddings_layer_norm = keras.layers.LayerNormalization(
-            **options, name="embeddings_layer_norm"
-        )
+        self.embeddings_layer_norm = layer_norm(name="embeddings_layer_norm")
         self.embeddings_dropout = keras.layers.Dropout(
             dropout, dtype=dtype, name="embeddings_dropout"
         )
@@ -119,7 +121,7 @@ class ModernBertBackbone(Backbone):
             )
             for i in range(num_layers)
         ]
-        self.layer_norm = keras.layers.LayerNormalization(**options, name="final_normalization")
+        self.layer_norm = layer_norm(name="final_normalization")
 
         inputs = self.symbolic_inputs()
         x = self.token_embedding(inputs["token_ids"])

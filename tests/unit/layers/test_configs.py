@@ -40,6 +40,7 @@ LAYERS = {
     "head of functions": lambda: layers.MaskedLMHead(
         10, activation=keras.activations.softmax, intermediate_activation=cubed
     ),
+    "head without biases": lambda: layers.MaskedLMHead(10, use_intermediate_bias=False),
     "head of an embedding": lambda: layers.MaskedLMHead(
         token_embedding=layers.ReversibleEmbedding(10, 8)
     ),
