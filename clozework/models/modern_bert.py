@@ -113,8 +113,7 @@ class ModernBertBackbone(Backbone):
                 dropout=dropout,
                 activation=activation_name(activation),
                 layer_norm_epsilon=layer_norm_epsilon,
-                # What the first block takes is normalised as an embedding.
-                normalizes_input=i > 0,
+                normalizes_input=i > 0,  # The first block's is, as an embedding.
                 kernel_initializer=initializer.clone(),
                 dtype=dtype,
                 name=f"transformer_layer_{i}",
