@@ -2,6 +2,7 @@
 
 import json
 import os
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -189,6 +190,11 @@ class BytePairTokenizer(Tokenizer):
 
     def _encode(self, texts: list[str], recognised: bool) -> list[Encoding]:
         encodings = self._checked_pipeline().encode(texts, recognised)
+        if self.unicode_form == "NFC":
+            encodings = [
+                Encoding(encoding.ids, _over_composed(text, encoding.offsets))
+                for text, encoding in zip(texts, encodings, strict=True)
+            ]
         if not self._intermediate_tokens:
             return encodings
         return [self._without_intermediate_tokens(encoding) for encoding in encodings]
@@ -254,6 +260,24 @@ class BytePairTokenizer(Tokenizer):
         if self._pipeline is None:
             raise self._no_vocabulary(_ARGUMENTS)
         return self._pipeline
+
+
+def _over_composed(text: str, offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Returns offsets that end behind the marks of their last character.
+
+    The library's end behind the first of several characters that NFC composes to one.
+    """
+    if text.isascii():
+        return offsets
+    starts = {start for start, _ in offsets}
+    behind = {}
+    for end in {end for start, end in offsets if start < end}:
+        behind[end] = end
+        while behind[end] < len(text) and behind[end] not in starts:
+            if len(unicodedata.normalize("NFC", text[end - 1 : behind[end] + 1])) > 1:
+                break
+            behind[end] += 1
+    return [(start, behind.get(end, end)) for start, end in offsets]
 
 
 def _as_vocabulary(vocabulary) -> dict[str, int]:

@@ -167,6 +167,14 @@ def test_modern_bert_ids_are_those_of_transformers(modern_bert_file, special_tok
     )
 
 
+def test_offsets_of_composed_characters_cover_their_marks(modern_bert_file):
+    tokenizer = ModernBertTokenizer.from_hugging_face_file(modern_bert_file)
+    for text in ("cafe\u0301 e\u0302\u0301, \u1112\u1161\u11ab", "e\u0301e\u0301 x\u0338!\u0338"):
+        offsets = tokenizer.encode([text])[0].offsets
+        covered = {i for start, end in offsets for i in range(start, end)}
+        assert covered == {i for i, character in enumerate(text) if character != " "}, text
+
+
 @pytest.fixture(scope="module")
 def xlm_roberta_proto():
     return trained_proto()

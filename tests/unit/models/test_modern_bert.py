@@ -157,6 +157,23 @@ def test_a_masked_lm_takes_the_shared_head_of_a_classifier(tmp_path):
     assert_equal(other.masked_lm_head._intermediate_dense.kernel, classifier.head_dense.kernel)
 
 
+def test_a_classifiers_last_layer_is_no_question_answerers(tmp_path):
+    classifier = tiny_task(TASKS["ModernBertTextClassifier"], num_classes=2)
+    classifier.export_to_transformers(tmp_path / "exported")
+    with pytest.warns(ClozeworkWarning, match="has no head for ModernBertQuestionAnswerer"):
+        other = models.QuestionAnswerer.from_preset(tmp_path / "exported")
+    assert_equal(other.head_dense.kernel, classifier.head_dense.kernel)
+    assert np.abs(other.output_dense.kernel - classifier.output_dense.kernel).max() > 1e-3
+
+
+def test_a_preset_keeps_the_pooling(tmp_path):
+    classifier = tiny_task(TASKS["ModernBertTextClassifier"], pooling_mode="mean")
+    classifier.save_to_preset(tmp_path / "preset")
+    other = models.TextClassifier.from_preset(tmp_path / "preset")
+    assert other.pooling_mode == "mean"
+    assert_same_outputs(other, classifier, random_inputs(FAMILY, [6, 3]))
+
+
 def test_an_export_without_a_tokenizer_names_no_special_tokens(masked_lm, tmp_path):
     masked_lm[0].backbone.export_to_transformers(tmp_path / "exported")
     bare = json.loads((tmp_path / "exported" / "config.json").read_text())

@@ -131,8 +131,9 @@ def test_byte_pairs_are_written_and_read_again(tmp_path):
     again = Composing.from_hugging_face_file(path)
     assert (again.vocabulary, again.merges) == (vocabulary, MERGES)
     assert again.get_config() == ours.get_config()
-    # An accent by itself, composed.
-    assert again("e\u0301fo!").tolist() == ours("e\u0301fo!").tolist() == [7, 15, 16, 17]
+    # An accent by itself, composed; the token ends behind it.
+    encodings = [tokenizer.encode(["e\u0301fo!"])[0] for tokenizer in (ours, again)]
+    assert encodings[0] == encodings[1] == ([7, 15, 16, 17], [(0, 0), (0, 2), (0, 2), (2, 5)])
     rows = tokenizers.Tokenizer.from_file(str(path)).encode_batch(["fox", ("ab", "fo!")])
     assert [(row.ids, row.type_ids) for row in rows] == [
         ([0, 13, 2], [0, 0, 0]),
