@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clozework import models
-from clozework.errors import ClozeworkWarning, ConfigError, PresetError
+from clozework.errors import ClozeworkWarning, ConfigError, PresetError, PresetNotFoundError
 from clozework.models.modern_bert_tables import MODERN_BERT
 from clozework.presets.hugging_face import check_config, read_config_table
 from tests.contract.families import (
@@ -178,6 +178,8 @@ def test_an_export_without_a_tokenizer_names_no_special_tokens(masked_lm, tmp_pa
     masked_lm[0].backbone.export_to_transformers(tmp_path / "exported")
     bare = json.loads((tmp_path / "exported" / "config.json").read_text())
     assert bare["pad_token_id"] is None
+    with pytest.raises(PresetNotFoundError, match="no tokenizer: there is no 'tokenizer.json'. P"):
+        models.Tokenizer.from_preset(tmp_path / "exported")
     whole = json.loads((masked_lm[1] / "config.json").read_text())
     assert whole["pad_token_id"] == masked_lm[0].preprocessor.tokenizer.pad_token_id
 
