@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -84,6 +84,8 @@ class MaskedLM(Task):
     # The scores of a whole vocabulary for each text cost more than a gap in a row.
     shortest_text = 16
     hub_task = "fill-mask"
+    # Of the head's dense layer and normalisation.
+    use_head_biases: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -104,6 +106,7 @@ class MaskedLM(Task):
             intermediate_activation=activation_name(head_activation),
             layer_norm_epsilon=head_layer_norm_epsilon,
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            use_intermediate_bias=self.use_head_biases,
             dtype=backbone.dtype_policy,
             name="mlm_head",
         )

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -17,6 +17,7 @@ from clozework.tasks.answers import (
     best_spans,
     join_answers,
 )
+from clozework.tasks.classifier_heads import NormalizedTokenHead, PlainTokenHead
 from clozework.tasks.numbers import known_range, softmax
 from clozework.tasks.packed_texts import packed_vectors, vectors_at
 from clozework.tasks.tags import word_starts
@@ -50,6 +51,7 @@ class QuestionAnswerer(Task):
     kind = "QuestionAnswerer"
     hub_task = "question-answering"
     is_in_keras_hub = False
+    head: ClassVar[PlainTokenHead | NormalizedTokenHead] = PlainTokenHead()
 
     def __init__(self, backbone, preprocessor=None, *, dropout=0.0, **kwargs):
         dtype = backbone.dtype_policy
@@ -60,6 +62,8 @@ class QuestionAnswerer(Task):
             dtype=dtype,
             name="logits",
         )
+        self.backbone = backbone
+        self.head.make_layers(self)
         tokens = backbone.token_vectors(backbone(backbone.input))
         outputs = keras.ops.transpose(self._scores(tokens), (0, 2, 1))
         if "padding_mask" in backbone.input:
@@ -185,7 +189,7 @@ class QuestionAnswerer(Task):
                 known_range("Labels", labels)
 
     def _scores(self, vectors):
-        return self.output_dense(self.output_dropout(vectors))
+        return self.output_dense(self.output_dropout(self.head(self, vectors)))
 
     def _training_batch(self, x, y, sample_weight):
         if y is None:

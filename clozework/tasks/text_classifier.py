@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from clozework.data import FIRST_TOKENS
 from clozework.data.arrays import Arrays, read_labels
 from clozework.errors import ConfigError, InputError
 from clozework.layers import activation_function, activation_name
@@ -21,7 +20,12 @@ from clozework.tasks.class_labels import (
     labels_of,
 )
 from clozework.tasks.classification import RankedDocument, best_labels
-from clozework.tasks.classifier_heads import FirstTokenHead, LastTokenHead, PooledOutputHead
+from clozework.tasks.classifier_heads import (
+    FirstTokenHead,
+    LastTokenHead,
+    NormalizedHead,
+    PooledOutputHead,
+)
 from clozework.tasks.label_names import (
     checked_names,
     class_names,
@@ -30,7 +34,7 @@ from clozework.tasks.label_names import (
     shown,
 )
 from clozework.tasks.numbers import sigmoid, softmax
-from clozework.tasks.packed_texts import packed_vectors, vectors_at
+from clozework.tasks.packed_texts import packed_vectors
 from clozework.tasks.task import Task
 from clozework.tasks.text_inputs import text_examples
 from clozework.tasks.windows import windows_over
@@ -63,7 +67,7 @@ class TextClassifier(Task):
 
     kind = "TextClassifier"
     hub_task = "text-classification"
-    head: ClassVar[PooledOutputHead | FirstTokenHead | LastTokenHead]
+    head: ClassVar[PooledOutputHead | FirstTokenHead | LastTokenHead | NormalizedHead]
     # Of the optimizer that `compile` takes by itself.
     learning_rate: ClassVar[float] = 5e-5
 
@@ -99,7 +103,7 @@ class TextClassifier(Task):
             name="logits",
         )
         self.head.make_layers(self, hidden_dim, dropout)
-        outputs = self._classified(backbone(backbone.input))
+        outputs = self.output_dense(self.head(self, backbone(backbone.input)))
         super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=outputs, **kwargs)
 
     def compile(self, optimizer="auto", loss="auto", *, metrics="auto", **kwargs):
@@ -325,11 +329,8 @@ class TextClassifier(Task):
         return 'labels = model.classify(["A text."])'
 
     def call_packed(self, inputs):
-        first = vectors_at(packed_vectors(self.backbone, inputs), inputs[FIRST_TOKENS])
-        return self._classified(self.backbone.outputs_of(keras.ops.expand_dims(first, 1)))
-
-    def _classified(self, outputs):
-        return self.output_dense(self.head(self, outputs))
+        vectors = packed_vectors(self.backbone, inputs)
+        return self.output_dense(self.head.of_packed(self, vectors, inputs))
 
     def _numbered(self, y: np.ndarray) -> np.ndarray:
         """Returns class numbers for labels that are names, and other labels as they are."""

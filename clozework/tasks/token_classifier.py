@@ -1,7 +1,7 @@
 """The abstract token classifier: a label for each word, and the entities that they make up."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from clozework.data.arrays import Arrays
 from clozework.errors import InputError
 from clozework.layers import activation_function, activation_name
+from clozework.tasks.classifier_heads import NormalizedTokenHead, PlainTokenHead
 from clozework.tasks.entities import AGGREGATIONS, entities_in
 from clozework.tasks.label_names import (
     checked_names,
@@ -61,6 +62,7 @@ class TokenClassifier(Task):
     kind = "TokenClassifier"
     hub_task = "token-classification"
     is_in_keras_hub = False
+    head: ClassVar[PlainTokenHead | NormalizedTokenHead] = PlainTokenHead()
 
     def __init__(
         self,
@@ -87,8 +89,9 @@ class TokenClassifier(Task):
             dtype=dtype,
             name="logits",
         )
-        tokens = backbone.token_vectors(backbone(backbone.input))
-        outputs = self.output_dense(self.output_dropout(tokens))
+        self.backbone = backbone
+        self.head.make_layers(self)
+        outputs = self._scores(backbone.token_vectors(backbone(backbone.input)))
         super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=outputs, **kwargs)
 
     def compile(self, optimizer="auto", loss="auto", *, weighted_metrics="auto", **kwargs):
@@ -180,8 +183,7 @@ class TokenClassifier(Task):
         return super().predict(x, batch_size=batch_size, **kwargs)
 
     def call_packed(self, inputs):
-        tokens = packed_vectors(self.backbone, inputs)
-        return self.output_dense(self.output_dropout(tokens))
+        return self._scores(packed_vectors(self.backbone, inputs))
 
     def output_of_text(self, values, step, slot):
         return step.take(values, slot, axis=1)
@@ -222,6 +224,9 @@ class TokenClassifier(Task):
         if self.label_names is not None:
             config["label_names"] = list(self.label_names)
         return config
+
+    def _scores(self, vectors):
+        return self.output_dense(self.output_dropout(self.head(self, vectors)))
 
     def _training_batch(self, x, y, sample_weight):
         if y is None:
