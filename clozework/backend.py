@@ -180,8 +180,11 @@ def fill_variable(variable, value) -> None:
     if variable._value is not None:
         variable.assign(value)
         return
+    usual = variable._initializer
     variable._initializer = lambda shape, dtype: keras.ops.convert_to_tensor(value, dtype)
     variable._deferred_initialize()
+    # The value would be kept in memory a second time.
+    variable._initializer = usual
 
 
 def allocate_variables(model) -> None:

@@ -20,9 +20,9 @@ from clozework.errors import ConfigError, PresetNotFoundError, WeightsError
 from clozework.presets.files import PresetFiles
 from clozework.presets.stored_tensors import (
     BFLOAT16,
+    FileBytes,
     StoredTensor,
     StoredTensors,
-    map_file,
     num_elements,
     weights_error,
 )
@@ -184,7 +184,7 @@ def _read_shards(files: PresetFiles, index: str) -> dict[str, StoredTensor]:
 def read_h5_file(files: PresetFiles, name: str) -> dict[str, StoredTensor]:
     """Returns the tensors of one HDF5 file; see `read_h5`."""
     path = files.path(name)
-    content = map_file(path)
+    content = FileBytes(path, name)
     with _open_h5(path, name) as root:
         entries = {
             _current_path(dataset_path): _describe(dataset, dataset_path, content, path, name)
@@ -303,7 +303,7 @@ def _members(
 
 
 def _describe(
-    dataset: h5py.Dataset, dataset_path: str, content: np.ndarray, path: Path, name: str
+    dataset: h5py.Dataset, dataset_path: str, content: FileBytes, path: Path, name: str
 ) -> StoredTensor:
     """Checks one dataset against the bytes that are stored for it; reads none of them."""
     with _reading(name, dataset_path):
@@ -348,9 +348,9 @@ def _describe(
 
 
 def _read_span(
-    content: np.ndarray, span: tuple[int, int], dtype: np.dtype, shape: tuple[int, ...]
+    content: FileBytes, span: tuple[int, int], dtype: np.dtype, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Maps values that lie in one piece, as Keras writes them."""
+    """Reads values that lie in one piece, as Keras writes them."""
     values = content[slice(*span)].view(dtype).reshape(shape)
     return values.astype(dtype.newbyteorder("="), copy=False)
 

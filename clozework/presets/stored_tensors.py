@@ -1,6 +1,9 @@
 """Tensors in weight files: described without being read, read one by one."""
 
 import math
+import os
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +13,11 @@ import numpy as np
 
 from clozework.errors import WeightsError
 
-__all__ = ["StoredTensor", "StoredTensors", "map_file", "weights_error"]
+__all__ = ["FileBytes", "StoredTensor", "StoredTensors", "weights_error"]
 
 _MAX_DIMENSIONS = 32
+# As XLA wants it, whose buffers on a CPU start at multiples of it.
+_ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class StoredTensor:
         shape: its shape.
         dtype: its NumPy type; `bfloat16` and the 8-bit floats are those of `ml_dtypes`.
         file: the name of its file within the preset, for messages.
-        read: returns the values; read-only and memory-mapped where the format allows it.
+        read: returns the values, read-only; the file is read each time.
         span: the first byte in the file and the one behind the last, if it lies there in one piece.
     """
 
@@ -65,11 +70,40 @@ def weights_error(file: str, tensor: str | None, reason: str) -> WeightsError:
     return WeightsError(f"{place}: {reason}. Get the file anew from its source.")
 
 
-def map_file(path: Path) -> np.ndarray:
-    """Returns the bytes of a file, mapped into memory and read-only."""
-    if path.stat().st_size == 0:
-        return np.empty(0, np.uint8)
-    return np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+class FileBytes:
+    """The bytes of a file, read when they are asked for, even after another took its place.
+
+    A mapped file would stay in memory beside the weights that were made of it. Each part has memory
+    of its own, at an address from which JAX takes it over without a copy.
+
+    Args:
+        path: The file.
+        name: Its name within the preset, for messages.
+    """
+
+    def __init__(self, path: Path, name: str):
+        self._name = name
+        self._stream = path.open("rb", buffering=0)
+        self._lock = threading.Lock()
+        weakref.finalize(self, self._stream.close)
+        self.size = os.fstat(self._stream.fileno()).st_size
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        start, stop, _ = part.indices(self.size)
+        num_bytes = max(stop - start, 0)
+        buffer = np.empty(num_bytes + _ALIGNMENT, np.uint8)
+        first = -buffer.ctypes.data % _ALIGNMENT
+        values = buffer.data[first : first + num_bytes]
+        with self._lock:
+            self._stream.seek(start)
+            # A read gives 2 GiB at most.
+            done = 0
+            while done < num_bytes:
+                count = self._stream.readinto(values[done:])
+                if not count:
+                    raise weights_error(self._name, None, "it was cut short while it was read")
+                done += count
+        return np.frombuffer(values.toreadonly(), np.uint8)
 
 
 def num_elements(shape: object) -> int | None:

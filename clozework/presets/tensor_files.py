@@ -18,9 +18,9 @@ from clozework.errors import PresetNotFoundError, WeightsError
 from clozework.presets.files import PresetFiles
 from clozework.presets.stored_tensors import (
     BFLOAT16,
+    FileBytes,
     StoredTensor,
     StoredTensors,
-    map_file,
     num_elements,
     weights_error,
 )
@@ -73,8 +73,8 @@ def open_tensors(files: PresetFiles) -> StoredTensors:
 
 
 def read_safetensors(files: PresetFiles, name: str) -> _Entries:
-    """Returns the tensors of one safetensors file, each memory-mapped when it is read."""
-    content = map_file(files.path(name))
+    """Returns the tensors of one safetensors file, each read when it is asked for."""
+    content = FileBytes(files.path(name), name)
     header, start = _read_header(content, name)
     entries: _Entries = {}
     spans: list[tuple[int, int, str]] = []
@@ -150,7 +150,7 @@ def _describe(value: np.ndarray) -> tuple[np.dtype, tuple[int, ...]]:
     return dtype, value.shape
 
 
-def _read_header(content: np.ndarray, name: str) -> tuple[dict[str, object], int]:
+def _read_header(content: FileBytes, name: str) -> tuple[dict[str, object], int]:
     if content.size < 8:
         raise weights_error(name, None, f"it has {content.size} bytes and is cut short")
     (length,) = struct.unpack("<Q", content[:8].tobytes())
@@ -223,7 +223,7 @@ def _check_spans(spans: list[tuple[int, int, str]], size: int, name: str) -> Non
 
 
 def _read_span(
-    content: np.ndarray, span: tuple[int, int], dtype: np.dtype, shape: tuple[int, ...]
+    content: FileBytes, span: tuple[int, int], dtype: np.dtype, shape: tuple[int, ...]
 ) -> np.ndarray:
     return content[slice(*span)].view(dtype).reshape(shape)
 

@@ -7,10 +7,11 @@ https://github.com/pytorch/pytorch/blob/main/torch/serialization.py (`_save`, `_
 
 import mmap
 import struct
+import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -24,8 +25,8 @@ from clozework.presets.files import PresetFiles
 from clozework.presets.pickle_reader import ForbiddenGlobalError, Global, read_pickle
 from clozework.presets.stored_tensors import (
     BFLOAT16,
+    FileBytes,
     StoredTensor,
-    map_file,
     num_elements,
     weights_error,
 )
@@ -107,15 +108,19 @@ class _Archive:
     """A file of `torch.save`, whatever its generation."""
 
     file: str
-    content: np.ndarray
+    content: FileBytes
     root: Any
     spans: Mapping[str, _Span]
     is_big_endian: bool
     verified: set[str]
+    # Storages that are in use: tensors may share one.
+    storages: weakref.WeakValueDictionary[str, np.ndarray] = field(
+        default_factory=weakref.WeakValueDictionary
+    )
 
 
 def read_torch(files: PresetFiles, name: str) -> dict[str, StoredTensor]:
-    """Returns the tensors of one file that `torch.save` wrote, each memory-mapped when it is read.
+    """Returns the tensors of one file that `torch.save` wrote, each read when it is asked for.
 
     Tensors in nested dictionaries are named with dots (`"model.weight"`); what is no tensor is left
     out. Each storage is compared with its checksum when it is first read.
@@ -124,7 +129,7 @@ def read_torch(files: PresetFiles, name: str) -> dict[str, StoredTensor]:
     nothing in it is run in either case.
     """
     path = files.path(name)
-    content = map_file(path)
+    content = FileBytes(path, name)
     is_zip = content[:4].tobytes() == _ZIP_MAGIC
     try:
         archive = _open_zip(path, content, name) if is_zip else _open_legacy(path, content, name)
@@ -142,7 +147,7 @@ def read_torch(files: PresetFiles, name: str) -> dict[str, StoredTensor]:
     return entries
 
 
-def _open_zip(path: Path, content: np.ndarray, file: str) -> _Archive:
+def _open_zip(path: Path, content: FileBytes, file: str) -> _Archive:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {member.filename: member for member in archive.infolist()}
@@ -165,7 +170,7 @@ def _open_zip(path: Path, content: np.ndarray, file: str) -> _Archive:
     return _Archive(file, content, root, data, byte_order == b"big", set())
 
 
-def _zip_span(content: np.ndarray, member: zipfile.ZipInfo, file: str) -> _Span:
+def _zip_span(content: FileBytes, member: zipfile.ZipInfo, file: str) -> _Span:
     start = member.header_offset
     header = content[start : start + _ZIP_LOCAL_HEADER.size].tobytes()
     if len(header) < _ZIP_LOCAL_HEADER.size or header[:4] != _ZIP_MAGIC:
@@ -181,14 +186,14 @@ def _zip_span(content: np.ndarray, member: zipfile.ZipInfo, file: str) -> _Span:
     return _Span(begin, begin + member.file_size, member.CRC)
 
 
-def _zip_record(content: np.ndarray, span: _Span, file: str) -> bytes:
+def _zip_record(content: FileBytes, span: _Span, file: str) -> bytes:
     record = content[span.begin : span.end].tobytes()
     if zlib.crc32(record) != span.crc:
         raise weights_error(file, None, "its list of tensors differs from its checksum")
     return record
 
 
-def _open_legacy(path: Path, content: np.ndarray, file: str) -> _Archive:
+def _open_legacy(path: Path, content: FileBytes, file: str) -> _Archive:
     if not content.size:
         raise weights_error(file, None, "it is empty")
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -359,12 +364,7 @@ def _check_tensor(archive: _Archive, name: str, tensor: _Tensor) -> None:
 
 
 def _read_tensor(archive: _Archive, name: str, tensor: _Tensor) -> np.ndarray:
-    span = archive.spans[tensor.storage.key]
-    stored = archive.content[span.begin : span.end]
-    if span.crc is not None and tensor.storage.key not in archive.verified:
-        if zlib.crc32(stored.data) != span.crc:
-            raise weights_error(archive.file, name, "its bytes differ from their checksum")
-        archive.verified.add(tensor.storage.key)
+    stored = _read_storage(archive, name, tensor.storage.key)
     itemsize = tensor.dtype.itemsize
     if archive.is_big_endian and itemsize > 1:
         # ml_dtypes has no types of the other byte order: the bytes are swapped as integers.
@@ -376,3 +376,17 @@ def _read_tensor(archive: _Archive, name: str, tensor: _Tensor) -> np.ndarray:
     strides = tuple(stride * itemsize for stride in tensor.strides)
     offset = tensor.offset * itemsize
     return np.ndarray(tensor.shape, tensor.dtype, stored.data, offset, strides)
+
+
+def _read_storage(archive: _Archive, name: str, key: str) -> np.ndarray:
+    stored = archive.storages.get(key)
+    if stored is not None:
+        return stored
+    span = archive.spans[key]
+    stored = archive.content[span.begin : span.end]
+    if span.crc is not None and key not in archive.verified:
+        if zlib.crc32(stored.data) != span.crc:
+            raise weights_error(archive.file, name, "its bytes differ from their checksum")
+        archive.verified.add(key)
+    archive.storages[key] = stored
+    return stored

@@ -81,7 +81,7 @@ def outputs_of_texts(
         shortest_text=task.shortest_text,
     )
     for step in steps:
-        values = np.asarray(RecordedModel.predict_on_batch(task, step.pack(arrays)))
+        values = task.compute_packed(step.pack(arrays))
         for slot, text in enumerate(step.texts):
             outputs[text] = task.output_of_text(values, step, slot)
         on_step(len(step.texts))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from clozework.backend import unused_weights_allowed
+from clozework.backend import compiled_program, unused_weights_allowed
 from clozework.data import (
     FIRST_TOKENS,
     SHORTEST_TEXT,
@@ -70,6 +70,11 @@ class Task(RecordedModel):
         self.preprocessor = preprocessor
         self.last_training = None
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+        self._packed_program = compiled_program(
+            lambda packed: self(packed, training=False),
+            read=lambda: self.variables,
+            changed=lambda: (),
+        )
         if compile:
             self.compile()
 
@@ -247,6 +252,14 @@ class Task(RecordedModel):
         A task that has it needs no padding; see `clozework.data.packed_rows`.
         """
         raise NotImplementedError(f"{type(self).__name__} does not pack texts.")
+
+    def compute_packed(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns the outputs of packed rows; see `call_packed`.
+
+        Unlike that of Keras's `predict_on_batch`, the program does not take the weights over.
+        """
+        with self._in_use:
+            return keras.ops.convert_to_numpy(self._packed_program(dict(inputs)))
 
     @property
     def packs_texts(self) -> bool:
