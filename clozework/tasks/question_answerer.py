@@ -16,7 +16,7 @@ from clozework.tasks.answers import (
     best_spans,
     join_answers,
 )
-from clozework.tasks.numbers import known_range, softmax
+from clozework.tasks.numbers import check_count, known_range, softmax
 from clozework.tasks.tags import word_starts
 from clozework.tasks.task import Task, without_needless_padding
 from clozework.tasks.text_inputs import text_examples
@@ -120,9 +120,8 @@ class QuestionAnswerer(Task):
         """
         if self.preprocessor is None:
             raise InputError("`answer` needs a preprocessor; this model was made with None.")
-        for name, value in {"top_k": top_k, "max_answer_length": max_answer_length}.items():
-            if not isinstance(value, int | np.integer) or value < 1:
-                raise InputError(f"`{name}` must be at least 1. Received: {value!r}.")
+        check_count("top_k", top_k)
+        check_count("max_answer_length", max_answer_length)
         questions, is_batched = text_examples(question)
         contexts, has_own_contexts = text_examples(context)
         if not has_own_contexts:

@@ -20,6 +20,7 @@ from clozework.presets import class_property, presets_of, quantized_policies
 from clozework.tasks.arguments import stored_arguments
 from clozework.tasks.loading import load_task
 from clozework.tasks.model_card import TrainingSummary
+from clozework.tasks.numbers import check_count, check_outputs
 from clozework.tasks.recorded_model import RecordedModel
 from clozework.tasks.saving import export_task, save_task
 
@@ -261,6 +262,7 @@ class Task(RecordedModel):
         Rows of like lengths are computed together, without needless padding and in batches of few
         sizes: a compiled program serves one shape.
         """
+        check_count("batch_size", batch_size)
         self.check_row_length()
         self.check_inputs(arrays)
         count = len(next(iter(arrays.values())))
@@ -274,6 +276,7 @@ class Task(RecordedModel):
             filled = np.resize(rows, 1 << (len(rows) - 1).bit_length())
             batch = without_needless_padding({name: v[filled] for name, v in arrays.items()})
             values = np.asarray(RecordedModel.predict_on_batch(self, batch)).astype("float32")
+            check_outputs(values)
             for row, value in zip(rows, values[: len(rows)], strict=True):
                 outputs[row] = value
         return outputs

@@ -10,6 +10,7 @@ import numpy as np
 from clozework.errors import ConfigError, InputError
 from clozework.layers import TextPooling, activation_function, activation_name
 from clozework.presets import SentenceModules, write_sentence_modules
+from clozework.tasks.numbers import check_count
 from clozework.tasks.task import Task
 from clozework.tasks.text_inputs import text_examples
 
@@ -100,8 +101,8 @@ class TextEmbedder(Task):
         (2, 8)
         """
         dim = self.output_shape[-1]
-        if truncate_dim is not None and not 1 <= truncate_dim <= dim:
-            raise InputError(f"`truncate_dim` must be 1 to {dim}. Received: {truncate_dim!r}.")
+        if truncate_dim is not None:
+            check_count("truncate_dim", truncate_dim, highest=dim)
         examples, is_batch = text_examples(texts)
         prompt = self._prompt(prompt_name)
         pairs = [i for i, text in enumerate(examples) if not isinstance(text, str)]

@@ -17,7 +17,7 @@ from clozework.tasks.label_names import (
     numbers_of_names,
     shown,
 )
-from clozework.tasks.numbers import known_range, softmax
+from clozework.tasks.numbers import check_share, known_range, softmax
 from clozework.tasks.tags import (
     OUTSIDE,
     TagScheme,
@@ -149,6 +149,7 @@ class TokenClassifier(Task):
             raise InputError(
                 f"`aggregation` must be one of {shown(AGGREGATIONS)}. Received: {aggregation!r}."
             )
+        check_share("threshold", threshold)
         texts, words = join_words(texts)
         examples, is_batched = text_examples(texts)
         encodings = self._encoded(examples)

@@ -69,8 +69,8 @@ def test_fewer_components_have_length_one_again(embedder):
     whole, cut = embedder.embed(TEXTS), embedder.embed(TEXTS, truncate_dim=3)
     expected = whole[:, :3] / np.linalg.norm(whole[:, :3], axis=-1, keepdims=True)
     np.testing.assert_allclose(cut, expected, rtol=0, atol=1e-6)
-    for dim in (0, 9):
-        with pytest.raises(InputError, match=rf"`truncate_dim` must be 1 to 8\. Received: {dim}"):
+    for dim in (0, 9, 1.5, "3", True):
+        with pytest.raises(InputError, match=rf"`truncate_dim` .* from 1 to 8. Received: {dim!r}"):
             embedder.embed(TEXTS, truncate_dim=dim)
 
 

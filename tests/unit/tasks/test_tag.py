@@ -105,6 +105,8 @@ def test_nasty_texts_are_tagged_whole(name):
         ("a", {"aggregation": "max"}, InputError, "must be one of 'first', 'simple', 'words'"),
         ("a", {"overlap": 14}, ConfigError, "Windows of 14 tokens cannot overlap by 14"),
         (5, {}, InputError, "which holds no texts"),
+        ("a", {"threshold": "0.5"}, InputError, "`threshold` must be a number .* Received: '0.5'"),
+        ("a", {"batch_size": 0}, InputError, "`batch_size` must be a whole number"),
     ],
 )
 def test_what_cannot_be_tagged_is_refused(tagger, texts, options, error, message):
