@@ -63,7 +63,8 @@ class TextEmbedder(Task):
         for projection in self.projections:
             x = projection(x)
         if normalize:
-            x = keras.layers.UnitNormalization(dtype=dtype, name="normalization")(x)
+            # In float32: the squares of a vector's components add up past float16.
+            x = keras.layers.UnitNormalization(dtype="float32", name="normalization")(x)
         super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=x, **kwargs)
 
     def compile(self, optimizer="auto", loss=None, *, metrics=None, **kwargs):
@@ -136,7 +137,7 @@ class TextEmbedder(Task):
             document_embeddings: `(documents, dim)`, or `(dim,)` for one.
 
         Returns:
-            `(queries, documents)`.
+            `(queries, documents)`, in float32 or more, whatever the vectors are stored as.
 
         Raises:
             InputError: If the vectors are of different widths, or texts.
@@ -237,4 +238,5 @@ def _vectors(name: str, values: Sequence) -> np.ndarray:
             f"`{name}` must be vectors, (texts, dim) or (dim,), as `embed` gives them. "
             f"Received: {values!r:.80}."
         )
-    return np.atleast_2d(array)
+    # Products of whole numbers or of float16 would overflow.
+    return np.atleast_2d(array.astype(np.promote_types(array.dtype, "float32")))
