@@ -160,6 +160,11 @@ class MaskedLM(Task):
         mask = self.preprocessor.tokenizer.mask_token if self.preprocessor else "[MASK]"
         return f'print(model.fill("A text with a {mask} in it.").text)'
 
+    def usage_in_transformers(self):
+        mask = self.preprocessor.tokenizer.mask_token if self.preprocessor else "[MASK]"
+        text = f"A text with a {mask} in it."
+        return [f'outputs = model(**tokenizer("{text}", return_tensors="pt"))']
+
     def predict(self, x, batch_size=None, **kwargs):
         """Returns logits `(texts, masks, vocabulary)` for the masks written in texts.
 

@@ -148,6 +148,12 @@ class QuestionAnswerer(Task):
     def usage(self):
         return 'answers = model.answer("A question?", "A text that answers it.")'
 
+    def usage_in_transformers(self):
+        return [
+            'texts = tokenizer("A question?", "A text that answers it.", return_tensors="pt")',
+            "outputs = model(**texts)",
+        ]
+
     def prepare_examples(self, x, y=None):
         return (x, y) if self.preprocessor is None else (x, join_answers(y))
 

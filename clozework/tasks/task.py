@@ -42,6 +42,8 @@ class Task(RecordedModel):
     kind: ClassVar[str]
     # What Hugging Face's hub calls it, for model cards.
     hub_task: ClassVar[str]
+    # What reads an export, for model cards.
+    library: ClassVar[str] = "transformers"
     # Arguments that presets keep in a file of their own, which KerasHub passes over.
     stored_apart: ClassVar[Mapping[str, str]] = {}
     # Whether KerasHub has the task, or else reads its backbone alone.
@@ -301,6 +303,10 @@ class Task(RecordedModel):
     def usage(self) -> str:
         """Returns a line of code that uses the loaded `model`, for its card."""
         return 'outputs = model.predict(["A text."])'
+
+    def usage_in_transformers(self) -> list[str]:
+        """Returns code that uses the exported `model` with its `tokenizer`, for its card."""
+        return ['outputs = model(**tokenizer("A text.", return_tensors="pt"))']
 
     def hugging_face_config(self) -> dict[str, Any]:
         """Returns what an exported config says of the task beyond the tables."""

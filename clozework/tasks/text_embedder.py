@@ -38,6 +38,7 @@ class TextEmbedder(Task):
 
     kind = "TextEmbedder"
     hub_task = "sentence-similarity"
+    library = "sentence-transformers"
 
     def __init__(
         self,
