@@ -22,6 +22,7 @@ from clozework.tasks.tags import (
     OUTSIDE,
     TagScheme,
     WordTag,
+    join_spans,
     join_words,
     span_tags,
     word_starts,
@@ -41,7 +42,8 @@ class TokenClassifier(Task):
     """Base class of models that give each word of a text a label: names, places, parts of speech.
 
     `fit` and `evaluate` take lists of words with one tag for each, as in `[["to", "Rome"]]` and
-    `[["O", "B-LOC"]]`, or texts with spans of characters, `["to Rome"]` and `[[(3, 7, "LOC")]]`.
+    `[["O", "B-LOC"]]`, or texts with spans of characters, `["to Rome"]` and `[[(3, 7, "LOC")]]`;
+    a span may also be a dict with `"start"`, `"end"` and `"label"`, or an `Entity` from `tag`.
     The first token of a word is trained on, the others and padding are not. Tags are names or class
     numbers; names are stored with the model. `num_classes` counts them: `"O"` and, for each label
     of a span, `"B-..."` and `"I-..."`, or the label alone.
@@ -186,7 +188,10 @@ class TokenClassifier(Task):
         return self.label_names
 
     def prepare_examples(self, x, y=None):
-        return (x, y) if self.preprocessor is None else join_words(x, y)
+        if self.preprocessor is None:
+            return x, y
+        texts, tags = join_words(x, y)
+        return texts, join_spans(tags)
 
     def learn_labels(self, training, validation=None) -> None:
         if self.label_names is None:

@@ -160,6 +160,7 @@ def test_pairs_and_a_preprocessor_are_needed(answerer):
         ([0, 1], "An answer must be .start, end."),
         ([("fox", "0"), (0, 1)], "An answer must be"),
         ([{"text": ["fox"]}] * 2, r"y\[0\] is .*, but answers that are dicts need 'text' and"),
+        ([(0, 3), None], r"y\[1\] is None, but an answer is \(start, end\)"),
         (None, "Training a question answerer needs labels"),
     ],
 )
