@@ -107,11 +107,18 @@ class Task(RecordedModel):
         return load_task(cls, preset, load_weights, kwargs)
 
     def save_to_preset(self, preset_dir, max_shard_size=10):
-        """Saves model, head, preprocessor and tokenizer to a directory, whole or not at all."""
+        """Saves model, head, preprocessor and tokenizer to a directory, whole or not at all.
+
+        KerasHub reads it as well. A preset that is there is replaced. A file of weights has at most
+        `max_shard_size` gigabytes. Raises `PresetError` if the directory cannot be written.
+        """
         save_task(self, preset_dir, max_shard_size)
 
     def export_to_transformers(self, path):
-        """Writes a directory that `transformers` reads, tokenizer included."""
+        """Writes a directory that `transformers` reads, tokenizer included.
+
+        Raises `PresetError` if it cannot be written, or the weights are quantized.
+        """
         export_task(self, path)
 
     def fit(
@@ -137,6 +144,13 @@ class Task(RecordedModel):
             x, y, sample_weight: Examples, labels and weights; see `clozework.data`.
             shuffle: Whether each epoch has another order.
             seed: The same seed gives the same orders; None takes Keras's.
+
+        Returns:
+            Keras's `History`: loss and metrics of each epoch, in `history.history`.
+
+        Raises:
+            InputError: If examples, labels or weights cannot be used.
+            ConfigError: If an option cannot be, such as a `batch_size` of 0.
         """
         x, y = self.prepare_examples(x, y)
         if validation_split:
@@ -181,7 +195,7 @@ class Task(RecordedModel):
         return history
 
     def evaluate(self, x=None, y=None, batch_size=None, sample_weight=None, **kwargs):
-        """Returns loss and metrics; arguments as in `keras.Model.evaluate`."""
+        """Returns loss and metrics; arguments as in `keras.Model.evaluate`, data as in `fit`."""
         if kwargs.get("_use_cached_eval_dataset"):
             return super().evaluate(x, y, **kwargs)
         dataset = self._dataset(x, y, sample_weight, batch_size=batch_size)
@@ -189,7 +203,10 @@ class Task(RecordedModel):
             return super().evaluate(dataset, **kwargs)
 
     def predict(self, x, batch_size=None, **kwargs):
-        """Returns the model's outputs for all examples; arguments as in `keras.Model.predict`."""
+        """Returns the model's outputs for all examples, as NumPy arrays in their order.
+
+        Arguments as in `keras.Model.predict`. For classes or tags rather than logits see the verbs.
+        """
         dataset = self._dataset(x, preprocess=self._prediction_batch, batch_size=batch_size)
         with quiet_end_of_stream(dataset):
             return super().predict(dataset, **kwargs)
