@@ -7,10 +7,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from clozework.data import FIRST_TOKENS
 from clozework.errors import ConfigError, InputError
 from clozework.layers import TextPooling, activation_function, activation_name
 from clozework.presets import SentenceModules, write_sentence_modules
 from clozework.tasks.numbers import check_count
+from clozework.tasks.packed_texts import packed_vectors
 from clozework.tasks.task import Task
 from clozework.tasks.text_inputs import text_examples
 
@@ -60,13 +62,12 @@ class TextEmbedder(Task):
         self.pooling = TextPooling(pooling_mode, dtype=dtype, name="pooling")
         self.projections = [_projection(i, options, dtype) for i, options in enumerate(projections)]
         tokens = backbone.token_vectors(backbone(backbone.input))
-        x = self.pooling(tokens, padding_mask=backbone.input["padding_mask"])
-        for projection in self.projections:
-            x = projection(x)
-        if normalize:
-            # In float32: the squares of a vector's components add up past float16.
-            x = keras.layers.UnitNormalization(dtype="float32", name="normalization")(x)
-        super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=x, **kwargs)
+        # In float32: the squares of a vector's components add up past float16.
+        length_one = keras.layers.UnitNormalization(dtype="float32", name="normalization")
+        self.normalization = length_one if normalize else None
+        pooled = self.pooling(tokens, padding_mask=backbone.input["padding_mask"])
+        outputs = self._projected(pooled)
+        super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=outputs, **kwargs)
 
     def compile(self, optimizer="auto", loss=None, *, metrics=None, **kwargs):
         """Sets what `fit` minimises; there is no usual loss, and `"auto"` is Adam(5e-5)."""
@@ -158,6 +159,13 @@ class TextEmbedder(Task):
             )
         return queries @ documents.T
 
+    def call_packed(self, inputs):
+        vectors = packed_vectors(self.backbone, inputs)
+        pooled = self.pooling.pool_packed(
+            vectors, inputs["padding_mask"], first_tokens=inputs[FIRST_TOKENS]
+        )
+        return self._projected(pooled)
+
     def usage(self):
         return 'vectors = model.embed(["A text.", "Another one."])'
 
@@ -181,6 +189,11 @@ class TextEmbedder(Task):
             for layer in self.projections
         ]
         write_sentence_modules(directory, modules, weights, hidden_dim=self.backbone.hidden_dim)
+
+    def _projected(self, pooled):
+        for projection in self.projections:
+            pooled = projection(pooled)
+        return pooled if self.normalization is None else self.normalization(pooled)
 
     def _prompt(self, name: str | None) -> str:
         name = self.default_prompt_name if name is None else name
