@@ -94,10 +94,23 @@ def read_labels(y, *, is_text: bool) -> Arrays:
 
 
 def read_weights(sample_weight, *, is_text: bool) -> Arrays:
-    """Returns weights as numbers. Raises `InputError` for anything else."""
+    """Returns weights as numbers. Raises `InputError` for anything else, and for NaN and infinity.
+
+    A single one of these would make every weight of the model NaN.
+    """
     if is_text:
-        return Arrays(_numbers(as_array(sample_weight, "sample_weight"), "sample_weight"))
-    return read_arrays(sample_weight, "sample_weight")
+        weights = Arrays(_numbers(as_array(sample_weight, "sample_weight"), "sample_weight"))
+    else:
+        weights = read_arrays(sample_weight, "sample_weight")
+    for array in keras.tree.flatten(weights.structure):
+        wrong = np.argwhere(~np.isfinite(array))
+        if len(wrong):
+            place = tuple(wrong[0].tolist())
+            raise InputError(
+                f"sample_weight[{', '.join(map(str, place))}] is {array[place]}: a model learns "
+                f"nothing from it but NaN. Give a finite number; 0 leaves an example out."
+            )
+    return weights
 
 
 def _structure(values, name: str):

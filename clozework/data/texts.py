@@ -1,6 +1,6 @@
 """Collections of texts, checked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +57,12 @@ def read_texts(x) -> Texts:
     if isinstance(x, np.ndarray) and x.ndim != 1:
         return _from_matrix(x)
     items = as_list(x)
+    if isinstance(x, Mapping):
+        raise InputError(
+            f"x is a dict with {', '.join(map(repr, x)) or 'nothing'}, which holds no texts that "
+            f"can be read. Hand in the columns that are meant: x=table['text'], or a tuple of "
+            f"columns for pairs, x=(table['question'], table['context'])."
+        )
     if items is None:
         raise InputError(
             f"x is {describe(x)}, which holds no texts that can be read. Expected a list of "

@@ -73,7 +73,7 @@ def open_preset(preset: str | os.PathLike[str] | PresetFiles) -> PresetFiles:
     """
     if isinstance(preset, PresetFiles):
         return preset
-    text = os.fspath(preset)
+    text = os.fspath(preset) if isinstance(preset, str | os.PathLike) else None
     if not isinstance(text, str) or not text or "\0" in text:
         raise PresetError(f"{preset!r} cannot name a preset. Expected {_FORMS}.")
     match = _SCHEME.fullmatch(text) if isinstance(preset, str) else None

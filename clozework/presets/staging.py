@@ -66,6 +66,8 @@ def staged_directory(
     ...     sorted(LocalFiles(f"{home}/preset").names())
     ['config.json', 'manifest.json']
     """
+    if not isinstance(destination, str | os.PathLike) or not os.fspath(destination):
+        raise PresetError(f"{destination!r} cannot name a directory. Give the path of one.")
     target = Path(os.path.realpath(Path(destination).expanduser()))
     _check_destination(target)
     staged = _hidden(target, "staging")

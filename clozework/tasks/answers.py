@@ -42,6 +42,12 @@ def join_answers(y) -> Any:
     [('Paris', 3), ('', 0)]
     """
     rows = None if y is None or open_stream(y) is not None else as_list(y)
+    missing = [i for i, row in enumerate(rows or ()) if row is None]
+    if missing:
+        raise InputError(
+            f"y[{missing[0]}] is None, but an answer is (start, end) in characters of the context. "
+            f"Give (0, 0) where the context has no answer."
+        )
     if not rows or not isinstance(rows[0], Mapping):
         return y
     return [_first_answer(i, row) for i, row in enumerate(rows)]

@@ -276,6 +276,12 @@ class CausalLM(Task):
     def usage(self):
         return 'print(model.generate("A text", max_length=30))'
 
+    def usage_in_transformers(self):
+        return [
+            'token_ids = model.generate(**tokenizer("A text", return_tensors="pt"), max_length=30)',
+            "print(tokenizer.batch_decode(token_ids, skip_special_tokens=True))",
+        ]
+
     def get_compile_config(self):
         """Called by Keras when it writes a `.keras` file."""
         config = super().get_compile_config()

@@ -32,6 +32,11 @@ def as_numbers(y: np.ndarray, num_classes: int) -> np.ndarray:
 def as_vectors(y: np.ndarray, num_classes: int) -> np.ndarray:
     """Returns vectors over the classes, which may be soft, from vectors or class numbers."""
     if y.ndim == 2 and y.shape[1] == num_classes > 1:
+        if not np.isfinite(y).all():
+            raise InputError(
+                f"Labels of shape {y.shape} hold NaN or infinity. Leave such rows out, or give a "
+                f"finite number for each of the {num_classes} classes."
+            )
         return y
     _check_class_numbers(y, num_classes)
     return np.eye(num_classes, dtype="float32")[y.reshape(len(y)).astype("int64")]
@@ -65,7 +70,7 @@ def as_multi_hot(y: np.ndarray, names: list[str] | None, num_classes: int) -> np
             hot[i, numbers_of_names(row, names) if row else []] = 1.0
         return hot
     y = y[:, None] if num_classes == 1 and y.ndim == 1 else y
-    if y.shape[1:] != (num_classes,) or y.min(initial=0) < 0 or y.max(initial=0) > 1:
+    if y.shape[1:] != (num_classes,) or not ((y >= 0) & (y <= 1)).all():
         raise InputError(
             f"Labels of shape {y.shape} from {y.min(initial=0)} to {y.max(initial=0)} are no "
             f"vectors with 0 or 1 for each of the {num_classes} classes. Give these, or lists of "
@@ -82,8 +87,8 @@ def as_values(y: np.ndarray, num_classes: int) -> np.ndarray:
     """
     if y.dtype.kind in "OUS":
         raise InputError(
-            f"Labels are {shown(list(y.flat))}, but with problem_type='regression' the model "
-            f"predicts numbers."
+            f"Labels are {shown(y.ravel().tolist())}, but with problem_type='regression' the model "
+            f"predicts numbers. Give floats, or make the model without `problem_type` for classes."
         )
     y = y[:, None] if num_classes == 1 and y.ndim == 1 else y
     if y.shape[1:] != (num_classes,) or not np.isfinite(y).all():

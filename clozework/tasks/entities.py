@@ -5,29 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clozework.tasks.tags import OUTSIDE, TagScheme
+from clozework.tasks.tags import OUTSIDE, Entity, TagScheme
 
-__all__ = ["AGGREGATIONS", "Entity", "entities_in"]
+__all__ = ["AGGREGATIONS", "entities_in"]
 
 AGGREGATIONS = ("first", "simple", "words")
-
-
-@dataclass(frozen=True)
-class Entity:
-    """A part of a text that has a label.
-
-    Attributes:
-        text: The part itself.
-        label: Without the prefix that says where an entity begins.
-        start, end: Where it stands, in characters: `text[start:end]`.
-        score: Probability of the label, the mean of its words or tokens.
-    """
-
-    text: str
-    label: str
-    start: int
-    end: int
-    score: float
 
 
 @dataclass(frozen=True)

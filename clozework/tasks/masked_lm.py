@@ -11,7 +11,7 @@ import numpy as np
 from clozework.data import FIRST_TOKENS, make_dataset
 from clozework.errors import InputError
 from clozework.layers import MaskedLMHead, activation_name
-from clozework.tasks.numbers import known_range
+from clozework.tasks.numbers import check_count, known_range
 from clozework.tasks.packed_texts import outputs_of_texts, packed_vectors
 from clozework.tasks.padding import without_needless_padding
 from clozework.tasks.recorded_model import RecordedModel
@@ -146,11 +146,7 @@ class MaskedLM(Task):
         """
         if self.preprocessor is None:
             raise InputError("`fill` needs a preprocessor; this model was made with None.")
-        is_count = isinstance(top_k, int | np.integer) and not isinstance(top_k, bool)
-        if not is_count or not 1 <= top_k <= self.backbone.vocabulary_size:
-            raise InputError(
-                f"`top_k` must be between 1 and {self.backbone.vocabulary_size}, not {top_k!r}."
-            )
+        check_count("top_k", top_k, highest=self.backbone.vocabulary_size)
         examples, is_batched = text_examples(texts)
         pairs = [i for i, example in enumerate(examples) if not isinstance(example, str)]
         if pairs:
@@ -171,6 +167,11 @@ class MaskedLM(Task):
     def usage(self):
         mask = self.preprocessor.tokenizer.mask_token if self.preprocessor else "[MASK]"
         return f'print(model.fill("A text with a {mask} in it.").text)'
+
+    def usage_in_transformers(self):
+        mask = self.preprocessor.tokenizer.mask_token if self.preprocessor else "[MASK]"
+        text = f"A text with a {mask} in it."
+        return [f'outputs = model(**tokenizer("{text}", return_tensors="pt"))']
 
     def predict(self, x, batch_size=None, **kwargs):
         """Returns logits `(texts, masks, vocabulary)` for the masks written in texts.

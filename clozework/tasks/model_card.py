@@ -16,6 +16,9 @@ __all__ = ["TrainingSummary", "export_card", "preset_card", "write_card"]
 _MARK = "<!-- Clozework writes this card anew at each save, as long as this line is in it. -->"
 
 
+_OF_A_BACKBONE = ('outputs = model(**tokenizer("A text.", return_tensors="pt"))',)
+
+
 @dataclass(frozen=True)
 class TrainingSummary:
     """What a card says of the last `fit`.
@@ -69,16 +72,29 @@ def export_card(model, name: str, architecture: str, *, task=None) -> str:
     Args:
         model, name, task: As in `preset_card`.
         architecture: The class of `transformers` that reads it.
+
+    The code is that of `Task.library`.
     """
-    theirs = [
-        f"from transformers import AutoTokenizer, {architecture}",
-        "",
-        f'tokenizer = AutoTokenizer.from_pretrained("{name}")',
-        f'model = {architecture}.from_pretrained("{name}")',
-    ]
+    library = task.library if task else "transformers"
+    if library == "sentence-transformers":
+        theirs = [
+            "from sentence_transformers import SentenceTransformer",
+            "",
+            f'model = SentenceTransformer("{name}")',
+            'vectors = model.encode(["A text.", "Another one."])',
+        ]
+    else:
+        theirs = [
+            f"from transformers import AutoTokenizer, {architecture}",
+            "",
+            f'tokenizer = AutoTokenizer.from_pretrained("{name}")',
+            f'model = {architecture}.from_pretrained("{name}")',
+            *(task.usage_in_transformers() if task else _OF_A_BACKBONE),
+        ]
     ours = ["from clozework import models", "", _loading(type(task or model), name)]
+    ours += [task.usage()] if task else []
     use = f"{_code(theirs)}\nor, in Clozework:\n\n{_code(ours)}"
-    return _card(model, name, task, "transformers", use)
+    return _card(model, name, task, library, use)
 
 
 def write_card(staged: Path, destination, card: str) -> None:
@@ -152,13 +168,17 @@ def _of_labels(labels: Sequence[str] | None) -> list[str]:
 def _of_training(training: TrainingSummary | None) -> list[str]:
     if training is None:
         return []
-    steps = f" of {training.steps:,} steps" if training.steps else ""
+    steps = f" of {_counted(training.steps, 'step')}" if training.steps else ""
     text = (
-        f"Trained last for {training.epochs:,} epochs{steps} with {training.optimizer}, learning "
-        f"rate {training.learning_rate:.3g} at the end. In the last epoch:"
+        f"Trained last for {_counted(training.epochs, 'epoch')}{steps} with {training.optimizer}, "
+        f"learning rate {training.learning_rate:.3g} at the end. In the last epoch:"
     )
     rows = [(f"`{name}`", f"{value:.4f}") for name, value in training.values.items()]
     return [f"## Training\n\n{text}\n\n{_table(('value', 'mean'), rows)}"]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _architecture(model) -> str:

@@ -18,7 +18,7 @@ from clozework.tasks.answers import (
     join_answers,
 )
 from clozework.tasks.classifier_heads import NormalizedTokenHead, PlainTokenHead
-from clozework.tasks.numbers import known_range, softmax
+from clozework.tasks.numbers import check_count, known_range, softmax
 from clozework.tasks.packed_texts import packed_vectors, vectors_at
 from clozework.tasks.tags import word_starts
 from clozework.tasks.task import Task
@@ -125,9 +125,8 @@ class QuestionAnswerer(Task):
         """
         if self.preprocessor is None:
             raise InputError("`answer` needs a preprocessor; this model was made with None.")
-        for name, value in {"top_k": top_k, "max_answer_length": max_answer_length}.items():
-            if not isinstance(value, int | np.integer) or value < 1:
-                raise InputError(f"`{name}` must be at least 1. Received: {value!r}.")
+        check_count("top_k", top_k)
+        check_count("max_answer_length", max_answer_length)
         questions, is_batched = text_examples(question)
         contexts, has_own_contexts = text_examples(context)
         if not has_own_contexts:
@@ -175,6 +174,12 @@ class QuestionAnswerer(Task):
 
     def usage(self):
         return 'answers = model.answer("A question?", "A text that answers it.")'
+
+    def usage_in_transformers(self):
+        return [
+            'texts = tokenizer("A question?", "A text that answers it.", return_tensors="pt")',
+            "outputs = model(**texts)",
+        ]
 
     def prepare_examples(self, x, y=None):
         return (x, y) if self.preprocessor is None else (x, join_answers(y))

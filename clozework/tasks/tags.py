@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +15,10 @@ from clozework.errors import InputError
 
 __all__ = [
     "OUTSIDE",
+    "Entity",
     "TagScheme",
     "WordTag",
+    "join_spans",
     "join_words",
     "span_tags",
     "word_starts",
@@ -27,6 +30,24 @@ OUTSIDE = "O"
 # Scripts whose words are not set apart by spaces: each token of theirs counts as a word.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff]")
 _UNSPACED_BEYOND = 0x20000
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A part of a text that has a label.
+
+    Attributes:
+        text: The part itself.
+        label: Without the prefix that says where an entity begins.
+        start, end: Where it stands, in characters: `text[start:end]`.
+        score: Probability of the label, the mean of its words or tokens.
+    """
+
+    text: str
+    label: str
+    start: int
+    end: int
+    score: float
 
 
 class WordTag(NamedTuple):
@@ -113,6 +134,51 @@ def join_words(x, y=None) -> tuple[Any, Any]:
         texts.append(" ".join(words))
         labels.append(list(_word_tags(i, words, None if tags is None else tags[i])))
     return texts, labels
+
+
+def join_spans(y) -> Any:
+    """Turns spans that are dicts with `"start"`, `"end"` and `"label"`, or `Entity`, into tuples.
+
+    Anything else is handed back as it is.
+
+    Raises:
+        InputError: If a dict has not all of these, or a text has None for its labels.
+
+    Example:
+    >>> join_spans([[{"start": 3, "end": 8, "label": "LOC"}], []])
+    [[(3, 8, 'LOC')], []]
+    """
+    rows = None if y is None or open_stream(y) is not None else as_list(y)
+    rows = None if rows is None else [plain_row(row) for row in rows]
+    if rows is None or not any(map(_has_no_tuples, rows)):
+        return y
+    return [_span_tuples(i, row) for i, row in enumerate(rows)]
+
+
+def _has_no_tuples(row) -> bool:
+    is_list = isinstance(row, list | tuple)
+    return row is None or (is_list and any(isinstance(span, Mapping | Entity) for span in row))
+
+
+def _span_tuples(i: int, row) -> list:
+    if row is None:
+        raise InputError(
+            f"y[{i}] is None, but the labels of a text are a list of spans, (start, end, 'LABEL'). "
+            f"Give an empty list where there is none."
+        )
+    row = [
+        {"start": span.start, "end": span.end, "label": span.label}
+        if isinstance(span, Entity)
+        else span
+        for span in row
+    ]
+    wrong = [s for s in row if isinstance(s, Mapping) and not {"start", "end", "label"} <= s.keys()]
+    if wrong:
+        raise InputError(
+            f"y[{i}] holds {describe(wrong[0])}, but spans that are dicts need 'start', 'end' and "
+            f"'label'."
+        )
+    return [(s["start"], s["end"], s["label"]) if isinstance(s, Mapping) else s for s in row]
 
 
 def _word_tags(i: int, words: Sequence[str], tags) -> Iterator[WordTag]:

@@ -23,6 +23,7 @@ from clozework.presets import class_property, presets_of, quantized_policies
 from clozework.tasks.arguments import stored_arguments
 from clozework.tasks.loading import load_task
 from clozework.tasks.model_card import TrainingSummary
+from clozework.tasks.numbers import check_count, check_outputs
 from clozework.tasks.packed_texts import (
     TEXTS_AT_ONCE,
     outputs_of_padded,
@@ -51,6 +52,8 @@ class Task(RecordedModel):
     kind: ClassVar[str]
     # What Hugging Face's hub calls it, for model cards.
     hub_task: ClassVar[str]
+    # What reads an export, for model cards.
+    library: ClassVar[str] = "transformers"
     # Arguments that presets keep in a file of their own, which KerasHub passes over.
     stored_apart: ClassVar[Mapping[str, str]] = {}
     # Packed rows have room for a text for each so many tokens.
@@ -121,11 +124,18 @@ class Task(RecordedModel):
         return load_task(cls, preset, load_weights, kwargs)
 
     def save_to_preset(self, preset_dir, max_shard_size=10):
-        """Saves model, head, preprocessor and tokenizer to a directory, whole or not at all."""
+        """Saves model, head, preprocessor and tokenizer to a directory, whole or not at all.
+
+        KerasHub reads it as well. A preset that is there is replaced. A file of weights has at most
+        `max_shard_size` gigabytes. Raises `PresetError` if the directory cannot be written.
+        """
         save_task(self, preset_dir, max_shard_size)
 
     def export_to_transformers(self, path):
-        """Writes a directory that `transformers` reads, tokenizer included."""
+        """Writes a directory that `transformers` reads, tokenizer included.
+
+        Raises `PresetError` if it cannot be written, or the weights are quantized.
+        """
         export_task(self, path)
 
     def fit(
@@ -151,6 +161,13 @@ class Task(RecordedModel):
             x, y, sample_weight: Examples, labels and weights; see `clozework.data`.
             shuffle: Whether each epoch has another order.
             seed: The same seed gives the same orders; None takes Keras's.
+
+        Returns:
+            Keras's `History`: loss and metrics of each epoch, in `history.history`.
+
+        Raises:
+            InputError: If examples, labels or weights cannot be used.
+            ConfigError: If an option cannot be, such as a `batch_size` of 0.
         """
         x, y = self.prepare_examples(x, y)
         if validation_split:
@@ -195,7 +212,7 @@ class Task(RecordedModel):
         return history
 
     def evaluate(self, x=None, y=None, batch_size=None, sample_weight=None, **kwargs):
-        """Returns loss and metrics; arguments as in `keras.Model.evaluate`."""
+        """Returns loss and metrics; arguments as in `keras.Model.evaluate`, data as in `fit`."""
         if kwargs.get("_use_cached_eval_dataset"):
             return super().evaluate(x, y, **kwargs)
         dataset = self._dataset(x, y, sample_weight, batch_size=batch_size)
@@ -203,7 +220,10 @@ class Task(RecordedModel):
             return super().evaluate(dataset, **kwargs)
 
     def predict(self, x, batch_size=None, verbose: int | str = "auto", steps=None, callbacks=None):
-        """Returns the model's outputs for all examples; arguments as in `keras.Model.predict`."""
+        """Returns the model's outputs for all examples, as NumPy arrays in their order.
+
+        Arguments as in `keras.Model.predict`. For classes or tags rather than logits see the verbs.
+        """
         if self._predicts_packed(steps, callbacks):
             dataset = self._dataset(
                 x,
@@ -327,11 +347,14 @@ class Task(RecordedModel):
 
         As many of them as `batch_size` are the most that is computed at once.
         """
+        check_count("batch_size", batch_size)
         self.check_row_length()
         self.check_inputs(arrays)
-        if self.packs_texts:
-            return outputs_of_texts(self, arrays, batch_size)
-        return outputs_of_padded(self, arrays, batch_size)
+        compute = outputs_of_texts if self.packs_texts else outputs_of_padded
+        outputs = compute(self, arrays, batch_size)
+        for values in outputs:
+            check_outputs(values)
+        return outputs
 
     def needs_pooled_output(self) -> bool:
         """Returns whether the head reads the backbone's pooled output, where it has one."""
@@ -353,6 +376,10 @@ class Task(RecordedModel):
     def usage(self) -> str:
         """Returns a line of code that uses the loaded `model`, for its card."""
         return 'outputs = model.predict(["A text."])'
+
+    def usage_in_transformers(self) -> list[str]:
+        """Returns code that uses the exported `model` with its `tokenizer`, for its card."""
+        return ['outputs = model(**tokenizer("A text.", return_tensors="pt"))']
 
     def hugging_face_config(self) -> dict[str, Any]:
         """Returns what an exported config says of the task beyond the tables."""

@@ -1,6 +1,6 @@
 """The abstract text classifier: classes, several labels a text, numbers, and ranks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -33,7 +33,7 @@ from clozework.tasks.label_names import (
     numbers_of_names,
     shown,
 )
-from clozework.tasks.numbers import sigmoid, softmax
+from clozework.tasks.numbers import check_count, check_outputs, check_share, sigmoid, softmax
 from clozework.tasks.packed_texts import packed_vectors
 from clozework.tasks.task import Task
 from clozework.tasks.text_inputs import text_examples
@@ -164,6 +164,9 @@ class TextClassifier(Task):
             raise InputError(
                 f"`long_texts` must be one of {shown(_LONG_TEXTS)}. Received: {long_texts!r}."
             )
+        if top_k is not None:
+            check_count("top_k", top_k)
+        check_share("threshold", threshold)
         examples, is_batched = text_examples(texts)
         if long_texts == "chunk":
             probabilities = self._probabilities_of_chunks(examples, batch_size)
@@ -215,6 +218,11 @@ class TextClassifier(Task):
                 f"`rerank` takes a query and a list of documents. Received: {query!r:.80} and "
                 f"{documents!r:.80}."
             )
+        if top_k is not None:
+            check_count("top_k", top_k)
+        # A tuple of strings would be taken for one pair.
+        is_bare = isinstance(documents, tuple | Iterator)
+        documents, _ = text_examples(list(documents) if is_bare else documents)
         rows = self._rows("rerank", [(query, document) for document in documents])
         if self.problem_type == "regression":
             outputs = np.array(self.outputs_of_rows(rows, batch_size) if documents else [])
@@ -257,13 +265,15 @@ class TextClassifier(Task):
         logits = self.predict(x, batch_size=batch_size, verbose=0).astype("float32")
         if len(logits) != len(targets):
             raise InputError(f"x holds {len(logits)} examples, but y has {len(targets)} entries.")
+        check_outputs(logits)
         temperature = best_temperature(logits, targets, is_multi_label=self._is_multi_label())
         for variable in self.output_dense.weights:
             variable.assign(variable / temperature)
         return temperature
 
     def learn_labels(self, training, validation=None) -> None:
-        if self.label_names is None:
+        self._check_one_class()
+        if self.label_names is None and self.problem_type != "regression":
             self._learn_names(training, validation)
         # All of them now, rather than batch by batch when some have been trained on.
         for dataset in (training, validation):
@@ -337,6 +347,16 @@ class TextClassifier(Task):
         if y.dtype.kind not in "UOS":
             return y
         return np.array(numbers_of_names(y.flat, self.label_names)).reshape(y.shape)
+
+    def _check_one_class(self) -> None:
+        """Refuses to train one class against no other: its share would be 1, whatever the text."""
+        wants = labels_of(getattr(self, "loss", None))
+        if self.num_classes == 1 and self.problem_type is None and wants is not None:
+            raise InputError(
+                "A model with num_classes=1 learns nothing from classes that exclude each other. "
+                "For yes or no make it with problem_type='multi_label_classification' and labels "
+                "0 and 1, or with num_classes=2; for numbers with problem_type='regression'."
+            )
 
     def _is_multi_label(self) -> bool:
         return self.problem_type == "multi_label_classification"

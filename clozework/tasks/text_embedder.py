@@ -11,6 +11,7 @@ from clozework.data import FIRST_TOKENS
 from clozework.errors import ConfigError, InputError
 from clozework.layers import TextPooling, activation_function, activation_name
 from clozework.presets import SentenceModules, write_sentence_modules
+from clozework.tasks.numbers import check_count
 from clozework.tasks.packed_texts import packed_vectors
 from clozework.tasks.task import Task
 from clozework.tasks.text_inputs import text_examples
@@ -39,6 +40,7 @@ class TextEmbedder(Task):
 
     kind = "TextEmbedder"
     hub_task = "sentence-similarity"
+    library = "sentence-transformers"
 
     def __init__(
         self,
@@ -60,9 +62,9 @@ class TextEmbedder(Task):
         self.pooling = TextPooling(pooling_mode, dtype=dtype, name="pooling")
         self.projections = [_projection(i, options, dtype) for i, options in enumerate(projections)]
         tokens = backbone.token_vectors(backbone(backbone.input))
-        self.normalization = (
-            keras.layers.UnitNormalization(dtype=dtype, name="normalization") if normalize else None
-        )
+        # In float32: the squares of a vector's components add up past float16.
+        length_one = keras.layers.UnitNormalization(dtype="float32", name="normalization")
+        self.normalization = length_one if normalize else None
         pooled = self.pooling(tokens, padding_mask=backbone.input["padding_mask"])
         outputs = self._projected(pooled)
         super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=outputs, **kwargs)
@@ -102,8 +104,8 @@ class TextEmbedder(Task):
         (2, 8)
         """
         dim = self.output_shape[-1]
-        if truncate_dim is not None and not 1 <= truncate_dim <= dim:
-            raise InputError(f"`truncate_dim` must be 1 to {dim}. Received: {truncate_dim!r}.")
+        if truncate_dim is not None:
+            check_count("truncate_dim", truncate_dim, highest=dim)
         examples, is_batch = text_examples(texts)
         prompt = self._prompt(prompt_name)
         pairs = [i for i, text in enumerate(examples) if not isinstance(text, str)]
@@ -137,7 +139,7 @@ class TextEmbedder(Task):
             document_embeddings: `(documents, dim)`, or `(dim,)` for one.
 
         Returns:
-            `(queries, documents)`.
+            `(queries, documents)`, in float32 or more, whatever the vectors are stored as.
 
         Raises:
             InputError: If the vectors are of different widths, or texts.
@@ -250,4 +252,5 @@ def _vectors(name: str, values: Sequence) -> np.ndarray:
             f"`{name}` must be vectors, (texts, dim) or (dim,), as `embed` gives them. "
             f"Received: {values!r:.80}."
         )
-    return np.atleast_2d(array)
+    # Products of whole numbers or of float16 would overflow.
+    return np.atleast_2d(array.astype(np.promote_types(array.dtype, "float32")))

@@ -18,12 +18,13 @@ from clozework.tasks.label_names import (
     numbers_of_names,
     shown,
 )
-from clozework.tasks.numbers import known_range, softmax
+from clozework.tasks.numbers import check_share, known_range, softmax
 from clozework.tasks.packed_texts import packed_batch, packed_vectors
 from clozework.tasks.tags import (
     OUTSIDE,
     TagScheme,
     WordTag,
+    join_spans,
     join_words,
     span_tags,
     word_starts,
@@ -43,7 +44,8 @@ class TokenClassifier(Task):
     """Base class of models that give each word of a text a label: names, places, parts of speech.
 
     `fit` and `evaluate` take lists of words with one tag for each, as in `[["to", "Rome"]]` and
-    `[["O", "B-LOC"]]`, or texts with spans of characters, `["to Rome"]` and `[[(3, 7, "LOC")]]`.
+    `[["O", "B-LOC"]]`, or texts with spans of characters, `["to Rome"]` and `[[(3, 7, "LOC")]]`;
+    a span may also be a dict with `"start"`, `"end"` and `"label"`, or an `Entity` from `tag`.
     The first token of a word is trained on, the others and padding are not. Tags are names or class
     numbers; names are stored with the model. `num_classes` counts them: `"O"` and, for each label
     of a span, `"B-..."` and `"I-..."`, or the label alone.
@@ -153,6 +155,7 @@ class TokenClassifier(Task):
             raise InputError(
                 f"`aggregation` must be one of {shown(AGGREGATIONS)}. Received: {aggregation!r}."
             )
+        check_share("threshold", threshold)
         texts, words = join_words(texts)
         examples, is_batched = text_examples(texts)
         encodings = self._encoded(examples)
@@ -202,7 +205,10 @@ class TokenClassifier(Task):
         return self.label_names
 
     def prepare_examples(self, x, y=None):
-        return (x, y) if self.preprocessor is None else join_words(x, y)
+        if self.preprocessor is None:
+            return x, y
+        texts, tags = join_words(x, y)
+        return texts, join_spans(tags)
 
     def learn_labels(self, training, validation=None) -> None:
         if self.label_names is None:

@@ -95,3 +95,16 @@ def test_the_python_example_in_readme_runs(tmp_path, monkeypatch):
         exec(example, names)
     assert len(names["filled"].masks[0].candidates) == 3
     assert (tmp_path / "film_classifier_hf" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow  # trains the model that comes with the package for each of its jobs
+def test_the_examples_of_the_tasks_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", text_of("docs/tasks.md"), flags=re.DOTALL)
+    names = {}
+    with warnings.catch_warnings():
+        # It says that heads are new.
+        warnings.simplefilter("ignore", ClozeworkWarning)
+        for block in blocks:
+            exec(block, names)
+    assert names["query"].shape == (64,)

@@ -93,7 +93,7 @@ def test_bytes_that_are_no_text_are_refused(clozework, preset, tmp_path):
 def test_more_candidates_than_tokens_are_refused(clozework, preset):
     result = clozework("fill", TEXT, "--preset", preset, "--top-k", "11")
     assert result.code == 1
-    assert "`top_k` must be between 1 and 10, not 11" in result.err
+    assert "`top_k` must be a whole number from 1 to 10. Received: 11" in result.err
 
 
 def test_a_directory_without_a_model_is_refused(clozework, tmp_path):

@@ -27,7 +27,7 @@ def test_classes_come_with_percentages(clozework, saved):
     lines = result.out.splitlines()
     assert (result.code, lines[0], len(lines)) == (0, TEXTS[0], 4)
     assert all(line.endswith("%") for line in lines[2:])
-    result = clozework("classify", "a", "--preset", saved / "classify", "--threshold", "1.1")
+    result = clozework("classify", "a", "--preset", saved / "classify", "--threshold", "1")
     assert result.out == "a\n\n  no class\n"
 
 

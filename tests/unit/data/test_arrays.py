@@ -182,3 +182,14 @@ def test_weights_are_numbers(is_text):
     assert read_weights([1, 0.5], is_text=is_text).all().tolist() == [1, 0.5]
     with pytest.raises(InputError, match=r"sample_weight\[1\] is 'b'"):
         read_weights([1, "b"], is_text=is_text)
+
+
+@pytest.mark.parametrize("is_text", [True, False])
+@pytest.mark.parametrize("weight", [np.nan, np.inf])
+def test_weights_that_would_spoil_the_model_are_refused(is_text, weight):
+    with pytest.raises(
+        InputError, match=rf"sample_weight\[1\] is {weight}: a model learns nothing"
+    ):
+        read_weights([1.0, weight], is_text=is_text)
+    with pytest.raises(InputError, match=rf"sample_weight\[0, 1\] is {weight}"):
+        read_weights(np.array([[1.0, weight]], "float16"), is_text=is_text)

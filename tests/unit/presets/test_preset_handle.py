@@ -91,7 +91,7 @@ def test_a_file_is_no_preset(tmp_path):
         open_preset(tmp_path / "model.h5")
 
 
-@pytest.mark.parametrize("place", ["", b"bytes", "nul\0"])
+@pytest.mark.parametrize("place", ["", b"bytes", "nul\0", None, 3])
 def test_what_cannot_be_a_name_is_refused(place):
     with pytest.raises(PresetError, match="cannot name a preset"):
         open_preset(place)

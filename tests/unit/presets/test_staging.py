@@ -195,6 +195,12 @@ def test_a_file_system_is_not_replaced():
         save_to("/")
 
 
+@pytest.mark.parametrize("place", [None, "", 3])
+def test_what_names_no_directory_is_refused(place):
+    with pytest.raises(PresetError, match=f"{place!r} cannot name a directory. Give the path"):
+        save_to(place)
+
+
 def test_a_place_that_cannot_be_written_is_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(PresetError, match="cannot be written"):

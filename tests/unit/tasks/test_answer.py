@@ -130,8 +130,9 @@ def test_that_a_context_is_cut_is_said_once():
         (("the", ["fox"]), {}, InputError, "`context` is a list for a single question"),
         ((["the", "fox"], ["fox"]), {}, InputError, "There are 2 questions, but 1 contexts"),
         (([("a", "b")], "fox"), {}, InputError, "takes pairs"),
-        (("the", "fox"), {"top_k": 0}, InputError, "`top_k` must be at least 1. Received: 0"),
-        (("the", "fox"), {"max_answer_length": 0}, InputError, "`max_answer_length` must be at"),
+        (("the", "fox"), {"top_k": 0}, InputError, "`top_k` must be .* of at least 1. Received: 0"),
+        (("the", "fox"), {"max_answer_length": 0}, InputError, "`max_answer_length` must be a who"),
+        (("the", "fox"), {"batch_size": 0}, InputError, "`batch_size` must be .* Received: 0"),
         (("the", "fox"), {"overlap": -1}, ConfigError, "cannot overlap by -1"),
     ],
 )
@@ -159,6 +160,7 @@ def test_pairs_and_a_preprocessor_are_needed(answerer):
         ([0, 1], "An answer must be .start, end."),
         ([("fox", "0"), (0, 1)], "An answer must be"),
         ([{"text": ["fox"]}] * 2, r"y\[0\] is .*, but answers that are dicts need 'text' and"),
+        ([(0, 3), None], r"y\[1\] is None, but an answer is \(start, end\)"),
         (None, "Training a question answerer needs labels"),
     ],
 )

@@ -91,6 +91,13 @@ def test_of_several_classes_the_highest_chunk_counts(multi):
     [
         (lambda c: c.classify("a", long_texts="no"), "must be one of 'cut', 'chunk'. Received: 'n"),
         (lambda c: c.classify([("a", "b")], long_texts="chunk"), "Text 0 is several texts; `long"),
+        (lambda c: c.classify("a", top_k=-1), "`top_k` must be a whole number .* Received: -1"),
+        (lambda c: c.classify("a", threshold="0.5"), "`threshold` must be .* Received: '0.5'"),
+        (
+            lambda c: c.classify("a", threshold=50),
+            "`threshold` must be a number from 0 to 1, or No",
+        ),
+        (lambda c: c.classify("a", batch_size=0), "`batch_size` must be a whole .* Received: 0"),
         (lambda c: c.rerank("a", ["b"]), "needs a model with one class or two, .* num_classes=3"),
         (lambda c: c.calibrate(SHORT, [0, 1]), "x holds 4 examples, but y has 2 entries"),
         (lambda c: c.calibrate(SHORT, ["fog"] * 4), "Labels 'fog' are not among the model's"),
@@ -138,6 +145,7 @@ def test_names_of_several_labels_are_learnt():
         ([0, 1, 2, 0], r"Labels of shape \(4,\)"),
         ([[0], [1, 2], [], [0]], "Labels are lists that hold 0"),
         ([["fog"]] * 4, "Labels 'fog' are not among"),
+        ([[0, np.nan, 0]] * 4, "are no vectors with 0 or 1"),
     ],
 )
 def test_several_labels_that_cannot_be_are_refused(multi, labels, message):
@@ -165,6 +173,30 @@ def test_a_regression_learns_numbers():
     assert scores == sorted(scores, reverse=True)
 
 
+def test_soft_labels_without_a_number_are_refused(classifier):
+    classifier = tiny_classifier(3, label_names=NAMES)
+    classifier.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+    with pytest.raises(InputError, match=r"Labels of shape \(4, 3\) hold NaN or infinity"):
+        classifier.fit(SHORT, [[0.5, np.nan, 0.5]] * 4, verbose=0)
+
+
+def test_one_class_against_no_other_is_not_trained():
+    one = tiny_classifier(1)
+    with pytest.raises(InputError, match="with num_classes=1 learns nothing from classes that"):
+        one.fit(SHORT, [0, 0, 0, 0], verbose=0)
+    one.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
+    one.fit(SHORT, [0, 1, 0, 1], verbose=0)
+
+
+def test_outputs_that_are_no_numbers_are_not_classes():
+    for options in ({}, {"problem_type": MULTI}):
+        broken = tiny_classifier(3, label_names=NAMES, **options)
+        broken.output_dense.bias.assign([0.0, np.nan, 0.0])
+        for use in (broken.classify, lambda x, model=broken: model.calibrate(x, ["rain"] * 4)):
+            with pytest.raises(ConfigError, match="The model's outputs are NaN. Its weights are"):
+                use(SHORT)
+
+
 def test_an_unknown_kind_of_problem_is_refused():
     with pytest.raises(ConfigError, match="`problem_type` must be one of .* Received: 'ranking'"):
         tiny_classifier(problem_type="ranking")
@@ -183,8 +215,14 @@ def test_documents_are_ordered_by_their_score(num_classes):
         one.index for one in ranked[:2]
     ]
     assert ranker.rerank("a b", []) == []
+    for documents in (tuple(SHORT), iter(SHORT), np.array(SHORT)):
+        assert ranker.rerank("a b", documents) == ranked
     with pytest.raises(InputError, match="takes a query and a list of documents"):
         ranker.rerank("a", "b")
+    with pytest.raises(InputError, match="x is None"):
+        ranker.rerank("a", None)
+    with pytest.raises(InputError, match="`top_k` must be a whole number"):
+        ranker.rerank("a", SHORT, top_k=0)
 
 
 @pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")

@@ -5,7 +5,7 @@ import pytest
 
 from clozework import models
 from clozework.errors import ClozeworkWarning, ConfigError, InputError, WeightsError
-from tests.contract.families import TEXTS, tiny_preprocessor, tiny_task
+from tests.contract.families import FAMILIES, TEXTS, tiny_backbone, tiny_preprocessor, tiny_task
 
 PROMPTS = {"query": "the quick ", "document": "the lazy "}
 
@@ -69,9 +69,27 @@ def test_fewer_components_have_length_one_again(embedder):
     whole, cut = embedder.embed(TEXTS), embedder.embed(TEXTS, truncate_dim=3)
     expected = whole[:, :3] / np.linalg.norm(whole[:, :3], axis=-1, keepdims=True)
     np.testing.assert_allclose(cut, expected, rtol=0, atol=1e-6)
-    for dim in (0, 9):
-        with pytest.raises(InputError, match=rf"`truncate_dim` must be 1 to 8\. Received: {dim}"):
+    for dim in (0, 9, 1.5, "3", True):
+        with pytest.raises(InputError, match=rf"`truncate_dim` .* from 1 to 8. Received: {dim!r}"):
             embedder.embed(TEXTS, truncate_dim=dim)
+
+
+def test_vectors_of_few_bits_are_compared_without_overflow(embedder):
+    for dtype in ("int8", "float16"):
+        vectors = np.full((2, 700), 100, dtype)
+        assert embedder.similarity(vectors, vectors).tolist() == [[7e6, 7e6]] * 2
+
+
+def test_long_vectors_have_length_one_in_float16(embedder):
+    half = models.BertTextEmbedder(
+        tiny_backbone(FAMILIES["bert"], dtype="mixed_float16"),
+        embedder.preprocessor,
+        normalize=True,
+    )
+    norm = half.backbone.get_layer("transformer_layer_1")._feedforward_layer_norm
+    norm.gamma.assign(np.full(8, 300.0))
+    lengths = np.linalg.norm(half.embed(TEXTS), axis=-1)
+    np.testing.assert_allclose(lengths, 1.0, atol=1e-3)
 
 
 def test_a_pair_has_no_vector(embedder):

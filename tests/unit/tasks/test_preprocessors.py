@@ -20,7 +20,7 @@ PAD, CLS, SEP, MASK, A, B, C = 0, 2, 3, 4, 5, 6, 7
 NO_TEXT = {
     "None": (None, r"x is None \(NoneType\), which holds no texts"),
     "number": (5, r"x is 5 \(int\), which holds no texts"),
-    "dict": ({"text": ["a"]}, r"x is {'text': \['a'\]} \(dict\), which holds no texts"),
+    "dict": ({"text": ["a"]}, "x is a dict with 'text', which holds no texts"),
     "bytes": (b"a", r"x is one text, b'a' \(bytes\). Wrap it in a list"),
     "None among texts": (["a", None], r"x\[1\] is None \(NoneType\), but each text must be"),
     "number among texts": (["a", 3], r"x\[1\] is 3 \(int\), but each text must be a string"),

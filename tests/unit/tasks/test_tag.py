@@ -6,6 +6,7 @@ import pytest
 
 from clozework import models
 from clozework.errors import ConfigError, InputError
+from clozework.tasks import Entity
 from tests.contract.families import TEXTS, tiny_task
 from tests.nasty_texts import nasty_texts
 
@@ -105,6 +106,8 @@ def test_nasty_texts_are_tagged_whole(name):
         ("a", {"aggregation": "max"}, InputError, "must be one of 'first', 'simple', 'words'"),
         ("a", {"overlap": 14}, ConfigError, "Windows of 14 tokens cannot overlap by 14"),
         (5, {}, InputError, "which holds no texts"),
+        ("a", {"threshold": "0.5"}, InputError, "`threshold` must be a number .* Received: '0.5'"),
+        ("a", {"batch_size": 0}, InputError, "`batch_size` must be a whole number"),
     ],
 )
 def test_what_cannot_be_tagged_is_refused(tagger, texts, options, error, message):
@@ -136,6 +139,10 @@ def test_tags_may_be_names_numbers_or_spans(tagger):
     tags = [["O", "B-PER", "B-PER", "I-PER"], ["O"] * 3, ["O", "B-PER", *["O"] * 5]]
     expected = tagger.evaluate(WORDS, tags, verbose=0)
     assert tagger.evaluate(TEXTS, SPANS, verbose=0) == pytest.approx(expected, abs=1e-6)
+    dicts = [[dict(zip(("start", "end", "label"), s, strict=True)) for s in row] for row in SPANS]
+    entities = [[Entity("", s["label"], s["start"], s["end"], 1.0) for s in row] for row in dicts]
+    for spans in (dicts, entities):
+        assert tagger.evaluate(TEXTS, spans, verbose=0) == pytest.approx(expected, abs=1e-6)
     rows = iter(list(zip(TEXTS, SPANS, strict=True)))
     assert tagger.evaluate(rows, verbose=0) == pytest.approx(expected, abs=1e-6)
 
@@ -192,6 +199,12 @@ def test_names_of_tags_are_learnt_with_the_one_of_nothing_first():
         (WORDS, [["A"] * 4, ["B"] * 3, ["A"] * 7], r"2 different labels .*Make it with num_clas"),
         (WORDS, [[0] * 4, [3] * 3, [0] * 7], "go from 0 to 3, but num_classes=3"),
         (TEXTS, ["O", "O", "O"], "must be spans"),
+        (TEXTS, [[], None, []], r"y\[1\] is None, but the labels of a text are a list of spans"),
+        (
+            TEXTS,
+            [[], [{"start": 1}], []],
+            r"y\[1\] holds .*, but spans that are dicts need 'start'",
+        ),
         (TEXTS, None, "Training a token classifier needs labels"),
     ],
 )
