@@ -15,7 +15,11 @@ _TRIAL = {"texts": 24, "layers": 2, "repetitions": 1}
 
 def main() -> None:
     """Runs the comparisons that are named, prints their tables and writes the results."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    unknown = sorted(set(options.names) - set(COMPARISONS))
+    if unknown:
+        parser.error(f"no comparison {', '.join(unknown)}; there are {', '.join(COMPARISONS)}")
     is_trial = options.trial
     if is_trial:
         vars(options).update(_TRIAL)

@@ -67,12 +67,12 @@ def difference(outputs: np.ndarray, reference: np.ndarray) -> str:
     """Says how outputs differ from a reference, which may have more rows.
 
     Floats: the largest difference, and how much the reference's rows differ among themselves.
-    Integers: the share of equal ones.
+    Integers and strings: the share of equal ones.
     """
     reference = reference[: len(outputs)]
     if outputs.shape != reference.shape:
         return f"shape {outputs.shape}, not {reference.shape}"
-    if np.issubdtype(outputs.dtype, np.integer):
+    if not np.issubdtype(outputs.dtype, np.floating):
         return f"{np.mean(outputs == reference):.2%} equal"
     largest = np.max(np.abs(outputs - reference))
     spread = np.mean(np.std(reference, axis=0))

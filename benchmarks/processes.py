@@ -63,6 +63,11 @@ class Worker:
     def __init__(self, job: Job, cache: Path):
         self._directory = tempfile.TemporaryDirectory()
         variables = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
+        # No setting of the user's reaches them, and compiled programs are kept with the benchmarks.
+        variables |= {
+            "CLOZEWORK_CACHE": str(cache / "clozework"),
+            "KERAS_HOME": str(cache / "keras"),
+        }
         self._log = Path(self._directory.name) / "log.txt"
         with self._log.open("w") as log:
             self._process = subprocess.Popen(

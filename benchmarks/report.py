@@ -24,9 +24,9 @@ def section_of(comparison: Comparison, measured: list[Measured], repetitions: in
         "",
         f"{comparison.text} Medians of {repetitions} rounds.",
         "",
-        f"| | {comparison.unit}/s | {ours.name} is faster by | first run | memory "
+        f"| | {comparison.unit}/s | {ours.name} is faster by | seconds | first run | memory "
         f"| against {comparison.reference} |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
         *(_row(record, ours) for record in measured),
         "",
     ]
@@ -37,16 +37,27 @@ def section_of(comparison: Comparison, measured: list[Measured], repetitions: in
 
 def _row(record: Measured, ours: Measured) -> str:
     if not record.seconds:
-        return f"| {record.name} | - | - | - | - | - |"
-    rate = _shown(figure_of(record.rates()), ",.0f")
+        return f"| {record.name} | - | - | - | - | - | - |"
     is_ratio = record is not ours and bool(ours.seconds)
-    ratio = _shown(ratios(ours, record), ".2f") if is_ratio else ""
-    first, memory = f"{record.first:.1f} s", f"{record.memory:,.0f} MB"
-    return f"| {record.name} | {rate} | {ratio} | {first} | {memory} | {record.agreement} |"
+    cells = [
+        record.name,
+        _shown(figure_of(record.rates())),
+        _shown(ratios(ours, record)) if is_ratio else "",
+        _digits(figure_of(record.seconds).median),
+        f"{_digits(record.first)} s",
+        f"{record.memory:,.0f} MB",
+        record.agreement,
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
-def _shown(figure: Figure, form: str) -> str:
-    return f"{figure.median:{form}} ({figure.lowest:{form}}-{figure.highest:{form}})"
+def _shown(figure: Figure) -> str:
+    return f"{_digits(figure.median)} ({_digits(figure.lowest)}-{_digits(figure.highest)})"
+
+
+def _digits(value: float) -> str:
+    """Returns a number with three digits, or all of them before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def machine() -> str:

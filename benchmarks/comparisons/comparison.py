@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.prepared import Models
 from benchmarks.processes import Job
-from benchmarks.texts import fetch_speeches, short_texts, texts_of_usual_length
+from benchmarks.texts import documents, fetch_speeches, short_texts, texts_of_usual_length
 from benchmarks.workers.padded_batches import tokenizer_of
 
 __all__ = ["OURS", "Comparison", "Peer", "Plan"]
@@ -87,6 +87,10 @@ class Plan:
     def short_texts(self, count: int) -> str:
         """Returns a file with short texts, one a line."""
         return self._file("short_texts", short_texts, count)
+
+    def documents(self, count: int) -> str:
+        """Returns a file with texts of several sentences, one a line."""
+        return self._file("documents", documents, count)
 
     def num_tokens(self, model: str, texts: str) -> int:
         """Returns how many tokens of texts a model reads: no padding, at most 512 a text."""

