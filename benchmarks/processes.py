@@ -1,5 +1,6 @@
 """Processes of the peers, which load once, then run when they are asked to."""
 
+import contextlib
 import json
 import os
 import signal
@@ -101,15 +102,18 @@ class Worker:
 
     def _ask(self, content: dict[str, Any]) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(content) + "\n")
-        self._process.stdin.flush()
+        # One that has ended gives no answer, which is where that is said.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(content) + "\n")
+            self._process.stdin.flush()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            self._process.wait()
-            raise WorkerError(self._log.read_text(encoding="utf-8", errors="replace"))
+            said = self._log.read_text(encoding="utf-8", errors="replace")
+            self.close()
+            raise WorkerError(said)
         return json.loads(line)
 
 
