@@ -92,6 +92,8 @@ MODELS = {
             "encoder_ffn_dim": 3072,
             "decoder_ffn_dim": 3072,
             "max_position_embeddings": 1024,
+            # Said by all checkpoints; CTranslate2 asks for it.
+            "normalize_before": False,
         },
         "english",
         "BartTokenizer",

@@ -23,10 +23,11 @@ def generate(num_beams: int) -> Callable[[Plan], Comparison]:
     manner = "greedy" if num_beams == 1 else f"{num_beams} beams"
 
     def comparison(plan: Plan) -> Comparison:
+        num_tokens = _NUM_TOKENS if plan.num_layers is None else _NUM_TOKENS // 8
         settings = {
             "texts": plan.documents(_NUM_TEXTS),
             "num_beams": num_beams,
-            "num_tokens": _NUM_TOKENS,
+            "num_tokens": num_tokens,
         }
 
         def peer(name: str, library: Library, form: str = "transformers") -> Peer:
@@ -35,7 +36,7 @@ def generate(num_beams: int) -> Callable[[Plan], Comparison]:
                 graph = plan.models.directory("bart_base", form)
                 return library.job("generation", {**settings, "model": model, "graph": graph})
 
-            return Peer(name, job, _NUM_TEXTS * _NUM_TOKENS)
+            return Peer(name, job, _NUM_TEXTS * num_tokens)
 
         return Comparison(
             title=f"BART-base: `generate`, {manner}, float32",
@@ -52,7 +53,7 @@ def generate(num_beams: int) -> Callable[[Plan], Comparison]:
                 ),
             ),
             reference="transformers generate",
-            text=f"{_NUM_TEXTS} texts of about 90 words, {_NUM_TOKENS} new tokens for each. Texts "
+            text=f"{_NUM_TEXTS} texts of about 90 words, {num_tokens} new tokens for each. Texts "
             "that come out are compared.",
         )
 
