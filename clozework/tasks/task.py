@@ -351,7 +351,7 @@ class Task(RecordedModel):
         self.check_row_length()
         self.check_inputs(arrays)
         compute = outputs_of_texts if self.packs_texts else outputs_of_padded
-        outputs = compute(self, arrays, batch_size)
+        outputs = [values.astype("float32") for values in compute(self, arrays, batch_size)]
         for values in outputs:
             check_outputs(values)
         return outputs

@@ -1,0 +1,79 @@
+"""What is said about repeated measurements: medians, with the lowest and the highest."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Figure", "Measured", "difference", "figure_of", "ratios"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A median with its spread."""
+
+    median: float
+    lowest: float
+    highest: float
+
+
+@dataclass
+class Measured:
+    """What was measured of one peer.
+
+    Attributes:
+        name: Of the peer.
+        work: How much of the comparison's unit one repetition does.
+        first: Seconds of the first run, with whatever is compiled in it; not counted.
+        seconds: Of each repetition.
+        memory: Highest resident memory of its process, in MB.
+        agreement: How its outputs compare with the reference's.
+        versions: Of its packages.
+        note: What is special about how it is measured.
+    """
+
+    name: str
+    work: float
+    first: float = 0.0
+    seconds: list[float] = field(default_factory=list)
+    memory: float = 0.0
+    agreement: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+
+    def rates(self) -> list[float]:
+        """Returns units of work a second, of each repetition."""
+        return [self.work / seconds for seconds in self.seconds]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns what `Measured(**...)` takes."""
+        return asdict(self)
+
+
+def figure_of(values: Sequence[float]) -> Figure:
+    """Returns the median of values and their spread."""
+    return Figure(statistics.median(values), min(values), max(values))
+
+
+def ratios(ours: Measured, peer: Measured) -> Figure:
+    """Returns how many times as fast we are, round by round: a noisy moment hits both."""
+    pairs = zip(ours.rates(), peer.rates(), strict=True)
+    return figure_of([own / other for own, other in pairs])
+
+
+def difference(outputs: np.ndarray, reference: np.ndarray) -> str:
+    """Says how outputs differ from a reference, which may have more rows.
+
+    Floats: the largest difference, and how much the reference's rows differ among themselves.
+    Integers and strings: the share of equal ones.
+    """
+    reference = reference[: len(outputs)]
+    if outputs.shape != reference.shape:
+        return f"shape {outputs.shape}, not {reference.shape}"
+    if not np.issubdtype(outputs.dtype, np.floating):
+        return f"{np.mean(outputs == reference):.2%} equal"
+    largest = np.max(np.abs(outputs - reference))
+    spread = np.mean(np.std(reference, axis=0))
+    return f"{largest:.1e} of {spread:.1e}"

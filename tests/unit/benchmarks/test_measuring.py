@@ -1,0 +1,30 @@
+"""What is said about repeated measurements."""
+
+import numpy as np
+
+from benchmarks.measuring import Figure, Measured, difference, figure_of, ratios
+
+
+def test_a_figure_is_a_median_with_its_spread():
+    assert figure_of([3.0, 1.0, 2.0, 9.0]) == Figure(2.5, 1.0, 9.0)
+
+
+def test_ratios_are_taken_round_by_round():
+    # The second round was slow for both.
+    ours = Measured("ours", work=10, seconds=[1.0, 4.0, 1.0])
+    peer = Measured("peer", work=20, seconds=[4.0, 16.0, 2.0])
+    assert ratios(ours, peer) == Figure(2.0, 1.0, 2.0)
+
+
+def test_floats_differ_by_their_largest_distance():
+    reference = np.array([[0.0], [2.0], [7.0]])
+    assert difference(np.array([[0.0], [2.5]]), reference) == "5.0e-01 of 1.0e+00"
+
+
+def test_tokens_and_texts_are_counted_where_they_are_equal():
+    assert difference(np.array([1, 2, 3, 4]), np.array([1, 2, 3, 5])) == "75.00% equal"
+    assert difference(np.array(["a", "b"]), np.array(["a", "c"])) == "50.00% equal"
+
+
+def test_another_shape_is_said():
+    assert difference(np.zeros((2, 3)), np.zeros((2, 4))) == "shape (2, 3), not (2, 4)"
