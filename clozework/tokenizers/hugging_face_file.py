@@ -180,8 +180,8 @@ def _scores_of_merges(path, pieces: list[str], kinds: list[int], merges) -> list
 
 def _no_model_of_pairs(path, reason: str) -> PresetError:
     return PresetError(
-        f"'{path}' was made from no SentencePiece model, which this tokenizer is: {reason}. Use the "
-        "tokenizer.model that the model was published with, or another tokenizer."
+        f"'{path}' was made from no SentencePiece model, which this tokenizer is: {reason}. Use "
+        "the tokenizer.model that the model was published with, or another tokenizer."
     )
 
 
