@@ -61,35 +61,40 @@ def test_only_adapters_and_the_head_are_trained():
         assert np.any(keras.ops.convert_to_numpy(variable) != value), variable.path
 
 
-@pytest.mark.parametrize("family", ["deberta_v3", "distil_bert", "roberta"])
-def test_other_families_have_the_default_layers(family):
+@pytest.mark.parametrize(
+    ("family", "layers"), [("deberta_v3", 4), ("distil_bert", 4), ("roberta", 4), ("bart", 12)]
+)
+def test_other_families_have_the_default_layers(family, layers):
     backbone = tiny_backbone(FAMILIES[family])
     backbone.enable_lora(2)
-    assert len(backbone.trainable_variables) == 8
+    assert len(backbone.trainable_variables) == 2 * layers
 
 
-@pytest.mark.parametrize("alpha", [None, 6])
-def test_adapters_are_saved_and_loaded(alpha, tmp_path):
-    backbone = with_adapters(names=EVERY_KIND, alpha=alpha)
+@pytest.mark.parametrize(("family", "alpha"), [("bert", None), ("bert", 6), ("bart", 6)])
+def test_adapters_are_saved_and_loaded(family, alpha, tmp_path):
+    inputs = random_inputs(FAMILIES[family], [8, 5])
+    backbone = with_adapters(names=EVERY_KIND, family=family, alpha=alpha)
     path = tmp_path / "new" / "adapters.lora.h5"
     backbone.save_lora_weights(path)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
-    loaded = tiny_backbone(FAMILIES["bert"])
+    loaded = tiny_backbone(FAMILIES[family])
     loaded.load_lora_weights(path)
-    assert_same_outputs(backbone, loaded, INPUTS)
-    enabled = tiny_backbone(FAMILIES["bert"])
+    assert_same_outputs(backbone, loaded, inputs)
+    enabled = tiny_backbone(FAMILIES[family])
     enabled.enable_lora(2, EVERY_KIND)
     enabled.load_lora_weights(path)
-    assert_same_outputs(backbone, enabled, INPUTS)
+    assert_same_outputs(backbone, enabled, inputs)
 
 
-def test_merging_keeps_the_outputs_and_frees_the_weights():
-    backbone = with_adapters(names=EVERY_KIND, alpha=3)
-    before = outputs_of(backbone, INPUTS)
+@pytest.mark.parametrize("family", ["bert", "bart"])
+def test_merging_keeps_the_outputs_and_frees_the_weights(family):
+    inputs = random_inputs(FAMILIES[family], [8, 5])
+    backbone = with_adapters(names=EVERY_KIND, family=family, alpha=3)
+    before = outputs_of(backbone, inputs)
     backbone.merge_lora()
-    for name, values in outputs_of(backbone, INPUTS).items():
+    for name, values in outputs_of(backbone, inputs).items():
         np.testing.assert_allclose(values, before[name], rtol=0, atol=1e-5)
-    plain = tiny_backbone(FAMILIES["bert"])
+    plain = tiny_backbone(FAMILIES[family])
     assert [v.path for v in backbone.weights] == [v.path for v in plain.weights]
     assert len(backbone.trainable_variables) == len(plain.trainable_variables)
     backbone.enable_lora(1)
@@ -108,9 +113,13 @@ def test_adapters_of_a_quantized_model_are_merged():
         np.testing.assert_allclose(values, before[name], rtol=0, atol=0.05)
 
 
-def test_a_preset_and_an_export_hold_the_sum(tmp_path):
-    task = tiny_task(TASKS["BertTextClassifier"], backbone=with_adapters(names=EVERY_KIND, alpha=1))
-    inputs = task_inputs(TASKS["BertTextClassifier"])
+@pytest.mark.parametrize(
+    ("family", "name"), [("bert", "BertTextClassifier"), ("bart", "BartTextClassifier")]
+)
+def test_a_preset_and_an_export_hold_the_sum(family, name, tmp_path):
+    adapted = with_adapters(names=EVERY_KIND, family=family, alpha=1)
+    task = tiny_task(TASKS[name], backbone=adapted)
+    inputs = task_inputs(TASKS[name])
     task.save_to_preset(tmp_path / "saved")
     task.export_to_transformers(tmp_path / "exported")
     assert task.backbone.token_embedding.lora_enabled
