@@ -42,6 +42,7 @@ _ACTIVATIONS = {
     "tanh": "torch.nn.modules.activation.Tanh",
 }
 _NAMES_OF_ACTIVATIONS = {path.rpartition(".")[2]: name for name, path in _ACTIVATIONS.items()}
+_FULL_ROWS = {"padding": "max_length", "return_attention_mask": True}
 _TYPES = "sentence_transformers.models."
 
 
@@ -57,6 +58,8 @@ class SentenceModules:
         max_length: Most tokens of a text; None where nothing is said of it.
         prompts: Name -> what is put before a text.
         default_prompt_name: The prompt that is used where none is named.
+        has_full_rows: Whether all texts are padded to the same length, and pooling leaves the
+            padding out, in a model that is not told of it.
     """
 
     pooling_mode: str
@@ -66,6 +69,7 @@ class SentenceModules:
     max_length: int | None = None
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
+    has_full_rows: bool = False
 
     def embedder_arguments(self) -> dict[str, Any]:
         """Returns the arguments of a `TextEmbedder` that does the same."""
@@ -112,6 +116,7 @@ def read_sentence_modules(files: PresetFiles) -> SentenceModules | None:
         max_length=_read_length(files),
         prompts={name: text for name, text in (settings.get("prompts") or {}).items() if text},
         default_prompt_name=settings.get("default_prompt_name"),
+        has_full_rows=_FULL_ROWS.items() <= _processing_of_texts(files).items(),
     )
 
 
@@ -175,7 +180,9 @@ def write_sentence_modules(
         "similarity_fn_name": "cosine",
     }
     (directory / _SETTINGS).write_text(json.dumps(settings, indent=2), encoding="utf-8")
-    lengths = {"max_seq_length": modules.max_length, "do_lower_case": False}
+    lengths: dict[str, Any] = {"max_seq_length": modules.max_length, "do_lower_case": False}
+    if modules.has_full_rows:
+        lengths["processing_kwargs"] = {"text": _FULL_ROWS}
     (directory / _LENGTHS).write_text(json.dumps(lengths, indent=2), encoding="utf-8")
 
 
@@ -237,6 +244,14 @@ def _read_length(files: PresetFiles) -> int | None:
         )
     length = config.get("max_seq_length")
     return length if isinstance(length, int) and length > 0 else None
+
+
+def _processing_of_texts(files: PresetFiles) -> dict[str, Any]:
+    """Returns how their tokenizer is called."""
+    config = files.read_json(_LENGTHS) if files.has(_LENGTHS) else {}
+    options = config.get("processing_kwargs")
+    of_texts = options.get("text") if isinstance(options, dict) else None
+    return of_texts if isinstance(of_texts, dict) else {}
 
 
 def _their_activation(name: str) -> str:

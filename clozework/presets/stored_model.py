@@ -3,12 +3,13 @@
 import abc
 import functools
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from clozework.backend import fill_variable
-from clozework.errors import PresetError, PresetNotFoundError, WeightsError
+from clozework.errors import ClozeworkWarning, PresetError, PresetNotFoundError, WeightsError
 from clozework.presets import hugging_face as hf
 from clozework.presets.files import LocalFiles, PresetFiles
 from clozework.presets.h5_weights import read_h5
@@ -272,7 +273,17 @@ class _HuggingFaceModel(StoredModel):
     def task_arguments(self, cls):
         if cls.kind == _EMBEDDER:
             modules = self._sentence_modules
-            return modules.embedder_arguments() if modules is not None else {}
+            if modules is None:
+                return {}
+            if "padding_mask" not in self.backbone_cls.input_names and not modules.has_full_rows:
+                warnings.warn(
+                    f"{self.name} has no fixed length of rows: in sentence-transformers a text's "
+                    f"vector depends on the padding of its batch, as {self.backbone_cls.__name__} "
+                    f"computes on it. Here all rows have `sequence_length` tokens.",
+                    ClozeworkWarning,
+                    stacklevel=4,
+                )
+            return modules.embedder_arguments()
         head = self._form.heads[cls.kind]
         arguments = hf.read_config_table(head.config, self._config, self.name, required=False)
         for argument in cls.stored_apart:

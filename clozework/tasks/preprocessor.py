@@ -166,7 +166,13 @@ class Preprocessor:
         }
         if "decoder_token_ids" in self.backbone_cls.input_names:
             arrays = _for_both_halves(arrays, tokenizer.end_token_id)
-        return {name: arrays[name] for name in self.backbone_cls.input_names}
+        own = dict.fromkeys(self.own_inputs(), arrays.get("padding_mask"))
+        return {name: arrays[name] for name in self.backbone_cls.input_names} | own
+
+    @classmethod
+    def own_inputs(cls) -> tuple[str, ...]:
+        """Names of masks of tokens that the task takes beside the backbone's inputs."""
+        return ()
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -11,6 +11,7 @@ from clozework.errors import ConfigError, InputError
 from clozework.layers import TextPooling, activation_function, activation_name
 from clozework.presets import SentenceModules, write_sentence_modules
 from clozework.tasks.task import Task
+from clozework.tasks.text_embedder_preprocessor import POOLING_MASK
 from clozework.tasks.text_inputs import text_examples
 
 __all__ = ["TextEmbedder"]
@@ -30,6 +31,8 @@ class TextEmbedder(Task):
         prompts: Name -> what is put before a text, as in `{"query": "query: "}`.
         default_prompt_name: The prompt of texts for which none is asked for.
 
+    Inputs: those of the backbone; where it takes no `"padding_mask"` (FNet), a `"pooling_mask"`
+        says which tokens count, and a text's vector belongs to `sequence_length`.
     Outputs: `(batch, dim)`.
 
     Paper: Reimers and Gurevych, 2019, https://arxiv.org/abs/1908.10084
@@ -58,12 +61,16 @@ class TextEmbedder(Task):
         self.pooling = TextPooling(pooling_mode, dtype=dtype, name="pooling")
         self.projections = [_projection(i, options, dtype) for i, options in enumerate(projections)]
         tokens = backbone.token_vectors(backbone(backbone.input))
-        x = self.pooling(tokens, padding_mask=backbone.input["padding_mask"])
+        inputs = dict(backbone.input)
+        for name in self.preprocessor_cls.own_inputs():
+            inputs[name] = keras.Input((None,), dtype="int32", name=name)
+        is_token = inputs.get("padding_mask", inputs.get(POOLING_MASK))
+        x = self.pooling(tokens, padding_mask=is_token)
         for projection in self.projections:
             x = projection(x)
         if normalize:
             x = keras.layers.UnitNormalization(dtype=dtype, name="normalization")(x)
-        super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=x, **kwargs)
+        super().__init__(backbone, preprocessor, inputs=inputs, outputs=x, **kwargs)
 
     def compile(self, optimizer="auto", loss=None, *, metrics=None, **kwargs):
         """Sets what `fit` minimises; there is no usual loss, and `"auto"` is Adam(5e-5)."""
@@ -172,6 +179,7 @@ class TextEmbedder(Task):
             max_length=self.preprocessor.sequence_length if self.preprocessor else None,
             prompts=self.prompts,
             default_prompt_name=self.default_prompt_name,
+            has_full_rows="padding_mask" not in self.backbone.input_names,
         )
         weights = [
             [keras.ops.convert_to_numpy(variable) for variable in layer.weights]
