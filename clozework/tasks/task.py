@@ -248,7 +248,10 @@ class Task(RecordedModel):
 
     def prepare_class_weight(self, class_weight: Mapping) -> Mapping[int, float]:
         """Returns weights by class number; a task with label names takes them by name, too."""
-        return class_weight
+        raise InputError(
+            f"`class_weight` is for classifiers, but the labels of {type(self).__name__} are no "
+            f"classes. Leave it out."
+        )
 
     def learn_labels(self, training, validation=None) -> None:
         """Called before training with the data, for tasks whose labels have names."""
@@ -294,6 +297,10 @@ class Task(RecordedModel):
     def labels(self) -> list[str] | None:
         """Returns the names of the classes, where there are classes with names."""
         return None
+
+    def own_weights(self) -> list[str]:
+        """Returns what KerasHub's class does not have among the weights that count, for a card."""
+        return []
 
     def usage(self) -> str:
         """Returns a line of code that uses the loaded `model`, for its card."""

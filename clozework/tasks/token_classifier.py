@@ -14,6 +14,7 @@ from clozework.tasks.label_names import (
     checked_names,
     class_names,
     names_in_config,
+    numbered_weights,
     numbers_of_names,
     shown,
 )
@@ -197,6 +198,9 @@ class TokenClassifier(Task):
                 labels = [label.tag for row in labels for label in row if _is_word(label)]
             if labels is not None:
                 self._numbered(labels)
+
+    def prepare_class_weight(self, class_weight):
+        return numbered_weights(class_weight, self.label_names, self.num_classes)
 
     def hugging_face_config(self) -> dict[str, Any]:
         return names_in_config(self.label_names, self.num_classes)
