@@ -20,6 +20,7 @@ __all__ = [
     "SentenceModules",
     "projection_weights",
     "read_sentence_modules",
+    "transformer_folder",
     "write_sentence_modules",
 ]
 
@@ -101,23 +102,25 @@ def read_sentence_modules(files: PresetFiles) -> SentenceModules | None:
             f"{_MODULES!r} of {files.name} has the steps {', '.join(kinds) or 'none'}. Clozework "
             f"has Transformer, Pooling, any number of Dense, and Normalize, in this order."
         )
-    if steps[0][1]:
-        raise PresetError(
-            f"{files.name} keeps its model in the folder {steps[0][1]!r}, as "
-            f"sentence-transformers did before version 2. Load and save it with a newer one."
-        )
     dense = [folder for kind, folder in inner if kind == "Dense"]
+    model_files = SubFolder(files, steps[0][1]) if steps[0][1] else files
     settings = files.read_json(_SETTINGS) if files.has(_SETTINGS) else {}
     return SentenceModules(
         pooling_mode=_read_pooling(files, steps[1][1]),
         normalize=normalize,
         projections=tuple(_read_projection(files, folder) for folder in dense),
         folders=tuple(dense),
-        max_length=_read_length(files),
+        max_length=_read_length(model_files),
         prompts={name: text for name, text in (settings.get("prompts") or {}).items() if text},
         default_prompt_name=settings.get("default_prompt_name"),
-        has_full_rows=_FULL_ROWS.items() <= _processing_of_texts(files).items(),
+        has_full_rows=_FULL_ROWS.items() <= _processing_of_texts(model_files).items(),
     )
+
+
+def transformer_folder(files: PresetFiles) -> str:
+    """Returns the folder of the model, which versions before 2 kept apart; "" for the top."""
+    steps = _read_steps(files) if files.has(_MODULES) else []
+    return steps[0][1] if steps and steps[0][0] == "Transformer" else ""
 
 
 def projection_weights(files: PresetFiles, folder: str) -> list[np.ndarray]:

@@ -1,5 +1,8 @@
 """The vectors of sentence-transformers, to 1e-5: its directories loaded by us, ours by it."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import sentence_transformers
@@ -138,3 +141,20 @@ def test_vectors_that_would_depend_on_the_batch_are_warned_of(encoders, tmp_path
         ours = models.TextEmbedder.from_preset(tmp_path / "theirs")
     alone, together = ours.embed("the fox"), ours.embed(["the fox", SENTENCES[-1]])
     np.testing.assert_allclose(together[0], alone, rtol=0, atol=1e-6)
+
+
+def test_a_directory_of_before_version_2_is_read(encoders, tmp_path):
+    steps = randomised(modules.Dense(8, 6)), modules.Normalize()
+    theirs = their_model(encoders / "bert", "cls", *steps)
+    theirs.save(str(tmp_path / "theirs"))
+    old, new = tmp_path / "old", tmp_path / "theirs"
+    shutil.copytree(new, old / "0_Transformer", ignore=shutil.ignore_patterns("?_*", "modules*"))
+    for folder in ("1_Pooling", "2_Dense", "3_Normalize"):
+        shutil.copytree(new / folder, old / folder)
+    listed = json.loads((new / "modules.json").read_text(encoding="utf-8"))
+    listed[0]["path"] = "0_Transformer"
+    (old / "modules.json").write_text(json.dumps(listed), encoding="utf-8")
+    # All that there was at the top.
+    (old / "config.json").write_text('{"__version__": "0.3.0"}', encoding="utf-8")
+    ours = models.TextEmbedder.from_preset(old)
+    np.testing.assert_allclose(ours.embed(SENTENCES), theirs.encode(SENTENCES), rtol=0, atol=1e-5)
