@@ -41,7 +41,7 @@ class Finish:
             batch = (*batch, None, None)[:3] if isinstance(batch, tuple) else (batch, None, None)
         x, y, sample_weight = batch
         if self.class_weight is not None:
-            is_of_tokens = np.ndim(y) == 2 and np.shape(y) == np.shape(sample_weight)
+            is_of_tokens = _is_of_tokens(y, sample_weight)
             if sample_weight is not None and not is_of_tokens:
                 raise InputError(
                     "Both sample_weight and class_weight were given, or class_weight for a task "
@@ -277,6 +277,12 @@ def _distinct(batches: Iterator[Examples]) -> list[str] | None:
 
 def _seed(seed: int | None) -> int:
     return random.randrange(2**32) if seed is None else seed
+
+
+def _is_of_tokens(y, sample_weight) -> bool:
+    """Tells whether each label of a row has a weight of its own, as those of tokens have."""
+    arrays = isinstance(y, np.ndarray) and isinstance(sample_weight, np.ndarray)
+    return arrays and y.ndim == 2 and y.shape == sample_weight.shape
 
 
 def _class_weights(y, class_weight: Mapping[int, float], *, is_of_tokens: bool) -> np.ndarray:

@@ -63,8 +63,10 @@ def numbered_weights(
         raise InputError(
             f"`class_weight` must be a dict, {{class: weight}}. Received: {class_weight!r}."
         )
-    numbers = {name: i for i, name in enumerate(names or ())}
-    weights = {numbers.get(label, label): weight for label, weight in class_weight.items()}
+    numbers: dict[Any, int] = {name: i for i, name in enumerate(names or ())}
+    weights: dict[Any, float] = {
+        numbers.get(label, label): weight for label, weight in class_weight.items()
+    }
     unknown = [label for label in weights if label not in range(num_classes)]
     if unknown:
         raise InputError(

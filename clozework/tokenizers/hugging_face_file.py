@@ -130,6 +130,8 @@ def read_merges_file(path, *, control_tokens: Iterable[str]) -> PieceModel:
     ids = sorted(vocabulary.values())
     if ids != list(range(len(ids))):
         raise _no_model_of_pairs(path, "its ids have gaps")
+    if model.get("unk_token") not in vocabulary:
+        raise _no_model_of_pairs(path, "it has no token for what is unknown")
     # A model of transformers 4 has a tab in place of its byte.
     for i in range(1, len(pieces) - 1):
         if pieces[i - 1 : i + 2] == ["<0x08>", "\t", "<0x0A>"]:
@@ -138,7 +140,7 @@ def read_merges_file(path, *, control_tokens: Iterable[str]) -> PieceModel:
     kinds = _piece_types(pieces, added, vocabulary[model["unk_token"]], control_tokens)
     return PieceModel(
         pieces=pieces,
-        scores=_scores_of_merges(path, pieces, kinds, model["merges"]),
+        scores=_scores_of_merges(path, pieces, kinds, model.get("merges", ())),
         types=kinds,
         model_type=ModelType.BPE,
         normalizer_name="identity",
@@ -160,7 +162,10 @@ def _scores_of_merges(path, pieces: list[str], kinds: list[int], merges) -> list
     ways: dict[str, set[int]] = {}
     last = None
     for rule in merges:
-        left, right = rule.split(" ") if isinstance(rule, str) else rule
+        pair = rule.split(" ") if isinstance(rule, str) else rule
+        if len(pair) != 2:
+            raise _no_model_of_pairs(path, f"a rule is {rule!r}")
+        left, right = pair
         piece = left + right
         if piece not in normal:
             continue

@@ -214,6 +214,8 @@ def test_tokens_added_behind_the_vocabulary_are_symbols(stored):
         ),
         (paired([*RULES, RULES[0]]), {"model__merges": [*RULES, RULES[0]]}, "'ab' do not stand to"),
         (paired(), {"model__vocab__ab": 999}, "its ids have gaps"),
+        (paired(), {"model__unk_token": None}, "it has no token for what is unknown"),
+        (paired(), {"model__merges": [["a"]]}, r"a rule is \['a'\]"),
         (paired(), {"model__byte_fallback": False}, "has model.byte_fallback False"),
         (paired(), {"model__ignore_merges": True}, "has model.ignore_merges True"),
         (paired(), {"normalizer": {"type": "NFC"}}, "has normalizer .*NFC"),
