@@ -22,16 +22,30 @@ What counts as what:
 from clozework.data.batches import Batches, CollectionBatches, StreamBatches, quiet_end_of_stream
 from clozework.data.making import make_dataset
 from clozework.data.named import named_texts
+from clozework.data.packed_rows import (
+    FIRST_TOKENS,
+    SHORTEST_TEXT,
+    PackedRows,
+    plan_batch,
+    plan_steps,
+)
+from clozework.data.reading_ahead import read_ahead
 from clozework.data.splitting import split_validation
 from clozework.data.streams import open_stream
 
 __all__ = [
+    "FIRST_TOKENS",
+    "SHORTEST_TEXT",
     "Batches",
     "CollectionBatches",
+    "PackedRows",
     "StreamBatches",
     "make_dataset",
     "named_texts",
     "open_stream",
+    "plan_batch",
+    "plan_steps",
     "quiet_end_of_stream",
+    "read_ahead",
     "split_validation",
 ]

@@ -30,6 +30,7 @@ def make_dataset(
     seed: int | None = None,
     class_weight: Mapping[int, float] | None = None,
     epochs: int = 1,
+    examples_at_once: int | None = None,
 ) -> Batches:
     """Returns batches for `fit`, `evaluate` or `predict` of a `keras.Model`.
 
@@ -55,6 +56,8 @@ def make_dataset(
         class_weight: weight of each class id (1 where absent), applied after `preprocess`.
         epochs: how often the data will be read; an iterator allows 1. (1 also where
             `steps_per_epoch` is given: Keras then goes on in one and the same pass.)
+        examples_at_once: examples in a batch, where the caller makes batches of its own from these;
+            `batch_size` is then refused where it would be, and else left to the caller.
 
     Raises `InputError` for what cannot be read, before anything is computed;
         `NoExamplesError` where there is nothing at all.
@@ -85,12 +88,13 @@ def make_dataset(
         stream, is_batched = _peek(stream, is_text)
         if is_batched:
             _refuse_batch_size(x, batch_size)
-        size = None if is_batched else batch_size or _DEFAULT_BATCH_SIZE
+        size = None if is_batched else examples_at_once or batch_size or _DEFAULT_BATCH_SIZE
         return StreamBatches(stream, finish, is_text=is_text, batch_size=size)
     examples = read_examples(x, y, sample_weight, is_text=is_text)
     if not len(examples):
         raise NoExamplesError(f"x holds no examples: {describe(x)}.")
-    source = CollectionSource(examples, batch_size or _DEFAULT_BATCH_SIZE)
+    size = examples_at_once or batch_size or _DEFAULT_BATCH_SIZE
+    source = CollectionSource(examples, size)
     return CollectionBatches(source, finish, **order)
 
 

@@ -39,6 +39,7 @@ from clozework.layers.relative_position_bias import (
     RelativePositionBias,
 )
 from clozework.layers.rotary_embedding import RotaryEmbedding
+from clozework.layers.rotary_encoder_block import RotaryEncoderBlock, RotarySelfAttention
 from clozework.layers.text_masks import positions_within_texts, self_attention_mask
 from clozework.layers.text_pooling import POOLING_MODES, TextPooling
 from clozework.layers.transformer_decoder import TransformerDecoder
@@ -63,6 +64,8 @@ __all__ = [
     "RelativePositionBias",
     "ReversibleEmbedding",
     "RotaryEmbedding",
+    "RotaryEncoderBlock",
+    "RotarySelfAttention",
     "SinePositionEncoding",
     "StartEndPacker",
     "TextPooling",

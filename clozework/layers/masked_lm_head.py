@@ -24,6 +24,7 @@ class MaskedLMHead(keras.layers.Layer):
         activation: Of the output; None for logits.
         layer_norm_epsilon: Added to the variance in layer normalisation.
         kernel_initializer, bias_initializer: Of the dense layer and the output.
+        use_intermediate_bias: Whether the dense layer and the normalisation have biases.
 
     Call arguments:
         inputs: `(batch, tokens, hidden_dim)`.
@@ -49,6 +50,8 @@ class MaskedLMHead(keras.layers.Layer):
         layer_norm_epsilon=1e-05,
         kernel_initializer="glorot_uniform",
         bias_initializer="zeros",
+        *,
+        use_intermediate_bias=True,
         **kwargs,
     ):
         # The embedding belongs to the backbone; as a sub-layer it would be stored twice.
@@ -68,6 +71,7 @@ class MaskedLMHead(keras.layers.Layer):
         self.layer_norm_epsilon = layer_norm_epsilon
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.use_intermediate_bias = use_intermediate_bias
 
     def build(self, inputs_shape, mask_positions_shape=None):
         hidden_dim = inputs_shape[-1]
@@ -75,13 +79,17 @@ class MaskedLMHead(keras.layers.Layer):
             # Narrower token vectors (ELECTRA, ALBERT) are met by the dense layer.
             self.token_embedding.output_dim if self.token_embedding is not None else hidden_dim,
             activation=activation_function(self.intermediate_activation),
+            use_bias=self.use_intermediate_bias,
             kernel_initializer=self.kernel_initializer,
             bias_initializer=self.bias_initializer,
             dtype=self.dtype_policy,
             name="intermediate_dense",
         )
         self._intermediate_layer_norm = keras.layers.LayerNormalization(
-            epsilon=self.layer_norm_epsilon, dtype=self.dtype_policy, name="intermediate_layer_norm"
+            epsilon=self.layer_norm_epsilon,
+            center=self.use_intermediate_bias,
+            dtype=self.dtype_policy,
+            name="intermediate_layer_norm",
         )
         self._intermediate_dense.build((None, None, hidden_dim))
         self._intermediate_layer_norm.build((None, None, self._intermediate_dense.units))
@@ -135,4 +143,5 @@ class MaskedLMHead(keras.layers.Layer):
             "layer_norm_epsilon": self.layer_norm_epsilon,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "use_intermediate_bias": self.use_intermediate_bias,
         }

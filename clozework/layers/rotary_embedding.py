@@ -48,7 +48,7 @@ class RotaryEmbedding(keras.layers.Layer):
 
     def __init__(
         self,
-        max_wavelength=10000,
+        max_wavelength: float = 10000,
         scaling_factor=1.0,
         rope_type="linear",
         beta_fast=32.0,

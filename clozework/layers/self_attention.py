@@ -5,7 +5,31 @@ from keras import ops
 
 from clozework.errors import ConfigError
 
-__all__ = ["ScoredSelfAttention"]
+__all__ = ["ScoredSelfAttention", "attention_weights"]
+
+
+def attention_weights(scores, attention_mask, dtype):
+    """Returns how much each token counts for another: the softmax of scores over what is allowed.
+
+    Args:
+        scores: `(batch, heads, tokens, keys)`.
+        attention_mask: `(batch, tokens, keys)`, or None where everything is allowed.
+        dtype: Of the weights.
+
+    Example:
+    >>> scores, mask = np.zeros((1, 1, 1, 4)), np.array([[[1, 1, 0, 0]]])
+    >>> ops.convert_to_numpy(attention_weights(scores, mask, "float32")).tolist()
+    [[[[0.5, 0.5, 0.0, 0.0]]]]
+    """
+    if scores.shape[-1] == 1:
+        # One token attends to itself; Keras would ask whether a sigmoid was meant.
+        return ops.ones_like(scores)
+    # Half floats lose too much in the sum of a long softmax.
+    scores = ops.cast(scores, "float32")
+    if attention_mask is not None:
+        allowed = ops.expand_dims(ops.cast(attention_mask, "bool"), 1)
+        scores = ops.where(allowed, scores, -1e9)
+    return ops.cast(ops.softmax(scores, axis=-1), dtype)
 
 
 class ScoredSelfAttention(keras.layers.Layer):
@@ -65,7 +89,7 @@ class ScoredSelfAttention(keras.layers.Layer):
 
     def weighted(self, scores, value, attention_mask, training):
         """Returns the values joined by their scores, `(batch, tokens, hidden_dim)`."""
-        weights = self._attention_weights(scores, attention_mask)
+        weights = attention_weights(scores, attention_mask, self.compute_dtype)
         weights = self._attention_dropout(weights, training=training)
         x = ops.swapaxes(ops.matmul(weights, value), 1, 2)
         x = ops.reshape(x, (*ops.shape(x)[:2], self.hidden_dim))
@@ -88,17 +112,6 @@ class ScoredSelfAttention(keras.layers.Layer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
         }
-
-    def _attention_weights(self, scores, attention_mask):
-        if scores.shape[-1] == 1:
-            # One token attends to itself; Keras would ask whether a sigmoid was meant.
-            return ops.ones_like(scores)
-        # Half floats lose too much in the sum of a long softmax.
-        scores = ops.cast(scores, "float32")
-        if attention_mask is not None:
-            allowed = ops.expand_dims(ops.cast(attention_mask, "bool"), 1)
-            scores = ops.where(allowed, scores, -1e9)
-        return ops.cast(ops.softmax(scores, axis=-1), self.compute_dtype)
 
     def _projection(self, name):
         return keras.layers.EinsumDense(

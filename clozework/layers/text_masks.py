@@ -6,6 +6,7 @@ __all__ = [
     "attention_mask_between",
     "causal_mask",
     "joined_masks",
+    "near_tokens_mask",
     "positions_within_texts",
     "self_attention_mask",
 ]
@@ -67,6 +68,25 @@ def causal_mask(num_queries, num_keys, start_index=0):
     queries = ops.arange(num_queries, dtype="int32") + ops.cast(start_index, "int32")
     keys = ops.arange(num_keys, dtype="int32")
     return ops.expand_dims(ops.expand_dims(queries, 1) >= keys, 0)
+
+
+def near_tokens_mask(num_tokens, reach):
+    """Returns the mask that lets a token attend to those that are near, on both sides.
+
+    Args:
+        num_tokens: Tokens of a row.
+        reach: How many places away is still near.
+
+    Returns:
+        Booleans `(1, num_tokens, num_tokens)`.
+
+    Example:
+    >>> ops.convert_to_numpy(near_tokens_mask(3, reach=1)).astype(int).tolist()
+    [[[1, 1, 0], [1, 1, 1], [0, 1, 1]]]
+    """
+    places = ops.arange(num_tokens, dtype="int32")
+    distances = ops.abs(ops.expand_dims(places, 1) - ops.expand_dims(places, 0))
+    return ops.expand_dims(distances <= reach, 0)
 
 
 def joined_masks(*masks):

@@ -59,6 +59,39 @@ class TextPooling(keras.layers.Layer):
             pooled = ops.sum(ops.where(is_token, x, 0.0), axis=1) / ops.maximum(count, 1.0)
         return ops.cast(ops.where(has_tokens, pooled, 0.0), self.compute_dtype)
 
+    def pool_packed(self, inputs, padding_mask, first_tokens):
+        """Returns one vector for each of the texts that share rows.
+
+        Args:
+            inputs: `(rows, tokens, hidden_dim)`.
+            padding_mask: `(rows, tokens)`, 0 for padding, number of the text plus 2 for a token.
+            first_tokens: `(texts,)`, where each text begins, counted through all rows.
+
+        Returns:
+            `(texts, hidden_dim)`; zeros for a text without tokens, but in mode `"cls"`.
+        """
+        vectors = ops.reshape(inputs, (-1, inputs.shape[-1]))
+        if self.mode == "cls":
+            return ops.take(vectors, first_tokens, axis=0)
+        num_texts = first_tokens.shape[0]
+        numbers = ops.reshape(ops.cast(padding_mask, "int32"), (-1,))
+        # Padding is a text of its own, the last one.
+        texts = ops.where(ops.greater(numbers, 0), numbers - 2, num_texts)
+        ones = ops.ones((vectors.shape[0], 1), "float32")
+        counts = ops.segment_sum(ones, texts, num_segments=num_texts + 1)[:num_texts]
+        if self.mode == "lasttoken":
+            last = first_tokens + ops.cast(counts[:, 0], "int32") - 1
+            pooled = ops.take(vectors, ops.maximum(last, 0), axis=0)
+        elif self.mode == "max":
+            x = ops.cast(vectors, "float32")
+            pooled = ops.segment_max(x, texts, num_segments=num_texts + 1)[:num_texts]
+        else:
+            x = ops.cast(vectors, "float32")
+            sums = ops.segment_sum(x, texts, num_segments=num_texts + 1)[:num_texts]
+            pooled = sums / ops.maximum(counts, 1.0)
+        pooled = ops.where(ops.greater(counts, 0), pooled, ops.zeros_like(pooled))
+        return ops.cast(pooled, self.compute_dtype)
+
     def compute_output_shape(self, inputs_shape, padding_mask_shape=None):
         return (inputs_shape[0], inputs_shape[-1])
 

@@ -2,6 +2,7 @@
 
 import keras
 
+from clozework.layers.dot_product_attention import HeadsFirstAttention
 from clozework.layers.text_masks import joined_masks, self_attention_mask
 from clozework.layers.transformer_block import TransformerBlock
 
@@ -37,7 +38,7 @@ class TransformerEncoder(TransformerBlock):
     """
 
     def make_self_attention(self, hidden_dim):
-        return keras.layers.MultiHeadAttention(
+        return HeadsFirstAttention(
             num_heads=self.num_heads,
             key_dim=hidden_dim // self.num_heads,
             dropout=self.dropout,

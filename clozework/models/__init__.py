@@ -13,6 +13,7 @@ from clozework.models import (  # noqa: F401
     electra,
     f_net,
     gemma,
+    modern_bert,
     mpnet,
     roberta,
     xlm_roberta,

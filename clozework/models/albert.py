@@ -133,7 +133,7 @@ class AlbertBackbone(PooledOutputBackbone):
         for group in self.transformer_layers:
             for layer in group * (num_layers // num_groups):
                 x = layer(x, padding_mask=inputs["padding_mask"])
-        super().__init__(inputs=inputs, outputs=self.pooled(x), dtype=dtype, **kwargs)
+        super().__init__(inputs=inputs, outputs=self.outputs_of(x), dtype=dtype, **kwargs)
 
 
 class AlbertTokenizer(SentencePieceTokenizer):

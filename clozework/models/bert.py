@@ -129,7 +129,7 @@ class BertBackbone(PooledOutputBackbone):
         x = self.embeddings_dropout(self.embedded(inputs))
         for layer in self.transformer_layers:
             x = layer(x, padding_mask=inputs["padding_mask"])
-        super().__init__(inputs=inputs, outputs=self.pooled(x), dtype=dtype, **kwargs)
+        super().__init__(inputs=inputs, outputs=self.outputs_of(x), dtype=dtype, **kwargs)
 
 
 class BertTokenizer(WordPieceTokenizer):

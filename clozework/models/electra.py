@@ -143,7 +143,7 @@ class ElectraBackbone(PooledOutputBackbone):
             x = self.embeddings_projection(x)
         for layer in self.transformer_layers:
             x = layer(x, padding_mask=inputs["padding_mask"])
-        super().__init__(inputs=inputs, outputs=self.pooled(x), dtype=dtype, **kwargs)
+        super().__init__(inputs=inputs, outputs=self.outputs_of(x), dtype=dtype, **kwargs)
 
     @property
     def vocabulary_size(self):

@@ -139,7 +139,7 @@ class FNetBackbone(PooledOutputBackbone):
         x = self.embeddings_dropout(x)
         for layer in self.transformer_layers:
             x = layer(x)
-        super().__init__(inputs=inputs, outputs=self.pooled(x), dtype=dtype, **kwargs)
+        super().__init__(inputs=inputs, outputs=self.outputs_of(x), dtype=dtype, **kwargs)
 
 
 class FNetTokenizer(SentencePieceTokenizer):

@@ -178,6 +178,7 @@ def fill_from_hugging_face(
     *,
     head: HuggingFaceHead | None = None,
     head_variables: Mapping[str, Any] | None = None,
+    keeps_head: bool = True,
 ) -> tuple[bool, list[str]]:
     """Gives the backbone, and the head where the checkpoint has it, their stored values.
 
@@ -187,6 +188,8 @@ def fill_from_hugging_face(
         backbone: Our backbone.
         head: The rows of the task's head.
         head_variables: The head's variables, by path.
+        keeps_head: Whether it is the checkpoint's, if that has one; only what all heads share
+            otherwise.
 
     Returns:
         Whether the head was filled, and the paths of variables that the checkpoint does not have.
@@ -203,11 +206,18 @@ def fill_from_hugging_face(
     has_head = any(name in tensors for row in head_rows for name in row.possible_names)
     # A head without weights of its own, or with none that must be there.
     has_head = has_head or (head is not None and all(row.is_optional for row in head_rows))
-    if has_head:
-        rows = (*rows, *head_rows)
+    has_head = has_head and keeps_head
+    if has_head and head is not None:
+        rows = (*rows, *head.all_rows)
         variables.update(head_variables or {})
+    elif head is not None:
+        rows = (*rows, *head.shared)
+        variables.update(_of_another_head(head, tensors, head_variables or {}))
     others = tuple(
-        name for other in form.heads.values() for row in other.rows for name in row.possible_names
+        name
+        for other in form.heads.values()
+        for row in other.all_rows
+        for name in row.possible_names
     )
     table = WeightMap(rows, unused=(*form.unused, *others))
     foreign = sorted(name for name in tensors.outside if not table.knows(name))
@@ -239,8 +249,22 @@ def write_hugging_face_weights(
     tensors = WeightMap(form.rows).write(values)
     if head is not None:
         tensors = {f"{form.prefix}{name}": tensor for name, tensor in tensors.items()}
-        tensors.update(WeightMap(head.rows).write(head_values or {}))
+        tensors.update(WeightMap(head.all_rows).write(head_values or {}))
     write_safetensors(directory / "model.safetensors", tensors, metadata={"format": "pt"})
+
+
+def _of_another_head(
+    head: HuggingFaceHead, tensors: Mapping[str, np.ndarray], variables: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns those of a head's variables for which another task's head has values that fit."""
+    found = {}
+    for path, variable in variables.items():
+        for row in head.shared:
+            if row.matches(path):
+                [name] = row.sources(path, tensors)
+                if name in tensors and not row.misfit(path, tuple(variable.shape), tensors[name]):
+                    found[path] = variable
+    return found
 
 
 def _without_layers(by_path: Mapping[str, Any], layers: tuple[str, ...]) -> dict[str, Any]:
@@ -266,14 +290,15 @@ def tokenizer_source(
     name = "tokenizer_config.json"
     config = files.read_json(name) if files.has(name) else {}
     options = read_config_table(form.tokenizer_options, config, files.name, required=False)
-    if all(files.has(name) for name in form.tokenizer_files):
+    if form.tokenizer_files and all(files.has(name) for name in form.tokenizer_files):
         paths = {argument: files.path(name) for name, argument in form.tokenizer_files.items()}
         return paths, None, options
     if files.has("tokenizer.json"):
         return {}, files.path("tokenizer.json"), options
+    names = " and ".join(map(repr, form.tokenizer_files))
     raise PresetNotFoundError(
-        f"{files.name} has no tokenizer: neither {' and '.join(map(repr, form.tokenizer_files))} "
-        f"nor 'tokenizer.json'. Pass `preprocessor=None` to load the model alone."
+        f"{files.name} has no tokenizer: {f'neither {names} nor' if names else 'there is no'} "
+        f"'tokenizer.json'. Pass `preprocessor=None` to load the model alone."
     )
 
 

@@ -63,6 +63,8 @@ class HuggingFaceHead:
         rows: Weight rows of the head.
         config: Task argument -> their config value, as in `HuggingFaceFormat.config`.
         preprocessor: Argument of the task's preprocessor -> their config value.
+        shared: Weight rows of layers that heads of other tasks have, too: a checkpoint with these
+            alone has another head, from which they are taken.
         skips: Layers of the backbone that this class of theirs does not have.
         implied: Task arguments of which this class of theirs has only one value.
     """
@@ -73,6 +75,12 @@ class HuggingFaceHead:
     skips: tuple[str, ...] = ()
     implied: Mapping[str, Any] = field(default_factory=dict)
     preprocessor: Mapping[str, str | Converted] = field(default_factory=dict)
+    shared: tuple[Layer, ...] = ()
+
+    @property
+    def all_rows(self) -> tuple[Layer | Computed, ...]:
+        """Those of its own, and those that it shares."""
+        return (*self.rows, *self.shared)
 
 
 @dataclass(frozen=True)
@@ -94,12 +102,15 @@ class HuggingFaceFormat:
         unused: Patterns of tensors that no model of ours needs.
         heads: Name of the task's base class -> its head.
         tokenizer_class: In `tokenizer_config.json`.
-        tokenizer_files: Their names of vocabulary files -> argument of our tokenizer.
+        tokenizer_files: Their names of vocabulary files -> argument of our tokenizer; none where
+            `tokenizer.json` has it all.
         tokenizer_options: Argument of our tokenizer -> name in `tokenizer_config.json`.
         has_tokenizer_json: Whether an export needs a `tokenizer.json` beside the vocabulary.
         tokenizer_implied: Arguments of our tokenizer of which `tokenizer_class` has only one value;
             with other values an export names the class that takes all from `tokenizer.json`.
         tokenizer_config: What an exported `tokenizer_config.json` says besides.
+        token_ids: Their config value -> role of the special token whose id it is; null in an export
+            without a tokenizer.
         describes: Whether models with these backbone arguments have this form, in a family that has
             several.
     """
@@ -121,6 +132,7 @@ class HuggingFaceFormat:
     has_tokenizer_json: bool = False
     tokenizer_implied: Mapping[str, Any] = field(default_factory=dict)
     tokenizer_config: Mapping[str, Any] = field(default_factory=dict)
+    token_ids: Mapping[str, str] = field(default_factory=dict)
     describes: Callable[[Mapping[str, Any]], bool] = is_any_model
 
 

@@ -338,13 +338,13 @@ class _HuggingFaceModel(StoredModel):
     def fill_task(self, task, *, keeps_head):
         if task.kind == _EMBEDDER:
             return self._fill_projections(task), self.fill_backbone(task.backbone)
-        head = self._form.heads[task.kind] if keeps_head else None
         return hf.fill_from_hugging_face(
             self._form,
             self._files,
             task.backbone,
-            head=head,
+            head=self._form.heads[task.kind],
             head_variables={variable.path: variable for variable in task.head_variables()},
+            keeps_head=keeps_head and not self._is_of_another_task(task.kind),
         )
 
     @functools.cached_property
@@ -371,6 +371,12 @@ class _HuggingFaceModel(StoredModel):
 
     def _has_head(self, head) -> bool:
         return head.architecture in (self._config.get("architectures") or (head.architecture,))
+
+    def _is_of_another_task(self, kind: str) -> bool:
+        """Says whether the config names the class of another task, whose tensors may look alike."""
+        named = set(self._config.get("architectures") or ())
+        kinds = {task for task, head in self._form.heads.items() if head.architecture in named}
+        return bool(kinds) and kind not in kinds
 
 
 def _stored_apart(files: PresetFiles, cls: type) -> dict[str, Any]:

@@ -6,7 +6,13 @@ from clozework.tasks.backbone import Backbone
 from clozework.tasks.causal_lm import CausalLM
 from clozework.tasks.causal_lm_preprocessor import CausalLMPreprocessor
 from clozework.tasks.classification import ClassLabel, RankedDocument
-from clozework.tasks.classifier_heads import FirstTokenHead, LastTokenHead, PooledOutputHead
+from clozework.tasks.classifier_heads import (
+    FirstTokenHead,
+    LastTokenHead,
+    NormalizedHead,
+    NormalizedTokenHead,
+    PooledOutputHead,
+)
 from clozework.tasks.conversion import convert_preset
 from clozework.tasks.description import PresetDescription, describe_preset
 from clozework.tasks.entities import Entity
@@ -38,6 +44,8 @@ __all__ = [
     "LastTokenHead",
     "MaskedLM",
     "MaskedLMPreprocessor",
+    "NormalizedHead",
+    "NormalizedTokenHead",
     "PooledOutputBackbone",
     "PooledOutputClassifier",
     "PooledOutputHead",

@@ -30,6 +30,8 @@ _POSITIVE = (
     "num_key_value_heads",
     "head_dim",
     "sliding_window_size",
+    "local_attention_window",
+    "global_attention_interval",
     "hidden_dim",
     "embedding_dim",
     "intermediate_dim",

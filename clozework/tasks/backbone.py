@@ -66,6 +66,10 @@ class Backbone(RecordedModel):
         """Returns the vectors of the tokens, `(batch, tokens, hidden_dim)`, among the outputs."""
         return outputs["sequence_output"] if isinstance(outputs, Mapping) else outputs
 
+    def outputs_of(self, vectors):
+        """Returns the outputs that belong to the vectors of the tokens."""
+        return vectors
+
     @class_property
     def presets(cls):  # noqa: N805
         """The built-in presets of the class, by name: `{"name": {"description": ...}}`."""

@@ -21,7 +21,8 @@ from clozework.tasks.generation import (
     without_prompts,
 )
 from clozework.tasks.numbers import known_range
-from clozework.tasks.task import Task, without_needless_padding
+from clozework.tasks.padding import without_needless_padding
+from clozework.tasks.task import Task
 
 __all__ = ["CausalLM"]
 

@@ -1,13 +1,26 @@
-"""The kinds of heads that the families' classifiers have."""
+"""The kinds of heads that the families' classifiers, of texts and of tokens, have.
+
+Each makes its layers once, as attributes of the task, and applies them to a backbone's outputs, or
+to the vectors that it would read, one a text, where texts share rows.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 import keras
 
+from clozework.data import FIRST_TOKENS
 from clozework.layers import TextPooling, activation_function
+from clozework.tasks.packed_texts import vectors_at
 
-__all__ = ["FirstTokenHead", "LastTokenHead", "PooledOutputHead"]
+__all__ = [
+    "FirstTokenHead",
+    "LastTokenHead",
+    "NormalizedHead",
+    "NormalizedTokenHead",
+    "PlainTokenHead",
+    "PooledOutputHead",
+]
 
 
 @dataclass(frozen=True)
@@ -21,9 +34,18 @@ class PooledOutputHead:
     dropout_name: str = "classifier_dropout"
     needs_pooled_output: ClassVar[bool] = True
 
-    def __call__(self, task, outputs, *, hidden_dim: int | None, dropout: float):
+    def make_layers(self, task, hidden_dim: int | None, dropout: float) -> None:
+        """Makes the layers between the backbone and the last one."""
+        task.output_dropout = _dropout(task, dropout, self.dropout_name)
+
+    def __call__(self, task, outputs):
         """Returns what the last layer classifies."""
-        return _dropout(task, dropout, self.dropout_name)(outputs["pooled_output"])
+        return task.output_dropout(outputs["pooled_output"])
+
+    def of_packed(self, task, vectors, inputs):
+        """Returns what the last layer classifies of texts that share rows."""
+        first = keras.ops.expand_dims(vectors_at(vectors, inputs[FIRST_TOKENS]), 1)
+        return self(task, task.backbone.outputs_of(first))
 
 
 @dataclass(frozen=True)
@@ -39,12 +61,24 @@ class FirstTokenHead:
     has_input_dropout: bool = True
     needs_pooled_output: ClassVar[bool] = False
 
-    def __call__(self, task, outputs, *, hidden_dim: int | None, dropout: float):
-        """Returns what the last layer classifies."""
-        x = task.backbone.token_vectors(outputs)[:, 0, :]
+    def make_layers(self, task, hidden_dim: int | None, dropout: float) -> None:
+        """Makes the layers between the backbone and the last one."""
         if self.has_input_dropout:
-            x = _dropout(task, dropout, "pooled_dropout")(x)
-        return _dense_layer(task, x, self.activation, hidden_dim, dropout)
+            task.pooled_dropout = _dropout(task, dropout, "pooled_dropout")
+        _make_dense_layer(task, self.activation, hidden_dim, dropout)
+
+    def __call__(self, task, outputs):
+        """Returns what the last layer classifies."""
+        return self._of_pooled(task, task.backbone.token_vectors(outputs)[:, 0, :])
+
+    def of_packed(self, task, vectors, inputs):
+        """Returns what the last layer classifies of texts that share rows."""
+        return self._of_pooled(task, vectors_at(vectors, inputs[FIRST_TOKENS]))
+
+    def _of_pooled(self, task, x):
+        if self.has_input_dropout:
+            x = task.pooled_dropout(x)
+        return task.output_dropout(task.pooled_dense(x))
 
 
 @dataclass(frozen=True)
@@ -58,16 +92,104 @@ class LastTokenHead:
     activation: str
     needs_pooled_output: ClassVar[bool] = False
 
-    def __call__(self, task, outputs, *, hidden_dim: int | None, dropout: float):
+    def make_layers(self, task, hidden_dim: int | None, dropout: float) -> None:
+        """Makes the layers between the backbone and the last one."""
+        task.pooling = TextPooling("lasttoken", dtype=task.backbone.dtype_policy, name="pooling")
+        task.pooled_dropout = _dropout(task, dropout, "pooled_dropout")
+        _make_dense_layer(task, self.activation, hidden_dim, dropout)
+
+    def __call__(self, task, outputs):
         """Returns what the last layer classifies."""
-        pooling = TextPooling("lasttoken", dtype=task.backbone.dtype_policy, name="pooling")
         vectors = task.backbone.token_vectors(outputs)
-        x = pooling(vectors, padding_mask=task.backbone.input["decoder_padding_mask"])
-        x = _dropout(task, dropout, "pooled_dropout")(x)
-        return _dense_layer(task, x, self.activation, hidden_dim, dropout)
+        x = task.pooling(vectors, padding_mask=task.backbone.input["decoder_padding_mask"])
+        return task.output_dropout(task.pooled_dense(task.pooled_dropout(x)))
 
 
-def _dense_layer(task, x, activation: str, hidden_dim: int | None, dropout: float):
+@dataclass(frozen=True)
+class NormalizedHead:
+    """Classifies the task's pooled vector after a dense layer and normalisation; as in ModernBERT.
+
+    Attributes:
+        activation: Of the dense layer, which has no bias, as the normalisation.
+    """
+
+    activation: str
+    needs_pooled_output: ClassVar[bool] = False
+
+    def make_layers(self, task, hidden_dim: int | None, dropout: float) -> None:
+        """Makes the layers between the backbone and the last one."""
+        task.pooling = TextPooling(
+            task.pooling_mode, dtype=task.backbone.dtype_policy, name="pooling"
+        )
+        _make_normalized_layer(task, self.activation, hidden_dim)
+        task.output_dropout = _dropout(task, dropout, "classifier_dropout")
+
+    def __call__(self, task, outputs):
+        """Returns what the last layer classifies."""
+        vectors = task.backbone.token_vectors(outputs)
+        pooled = task.pooling(vectors, padding_mask=task.backbone.input["padding_mask"])
+        return self._of_pooled(task, pooled)
+
+    def of_packed(self, task, vectors, inputs):
+        """Returns what the last layer classifies of texts that share rows."""
+        pooled = task.pooling.pool_packed(
+            vectors, inputs["padding_mask"], first_tokens=inputs[FIRST_TOKENS]
+        )
+        return self._of_pooled(task, pooled)
+
+    def _of_pooled(self, task, x):
+        return task.output_dropout(task.head_layer_norm(task.head_dense(x)))
+
+
+@dataclass(frozen=True)
+class PlainTokenHead:
+    """Classifies the tokens' vectors as they are; as in most families."""
+
+    def make_layers(self, task) -> None:
+        """Makes nothing."""
+
+    def __call__(self, task, vectors):
+        """Returns what the last layer classifies, before dropout."""
+        return vectors
+
+
+@dataclass(frozen=True)
+class NormalizedTokenHead:
+    """Classifies the tokens' vectors after a dense layer and normalisation; as in ModernBERT.
+
+    Attributes:
+        activation: Of the dense layer, which has no bias, as the normalisation.
+    """
+
+    activation: str
+
+    def make_layers(self, task) -> None:
+        """Makes the layers between the backbone and the dropout before the last one."""
+        _make_normalized_layer(task, self.activation, None)
+
+    def __call__(self, task, vectors):
+        """Returns what the last layer classifies, before dropout."""
+        return task.head_layer_norm(task.head_dense(vectors))
+
+
+def _make_normalized_layer(task, activation: str, hidden_dim: int | None) -> None:
+    task.head_dense = keras.layers.Dense(
+        hidden_dim or task.backbone.hidden_dim,
+        use_bias=False,
+        activation=activation_function(activation),
+        kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+        dtype=task.backbone.dtype_policy,
+        name="head_dense",
+    )
+    task.head_layer_norm = keras.layers.LayerNormalization(
+        epsilon=task.backbone.layer_norm_epsilon,
+        center=False,
+        dtype=task.backbone.dtype_policy,
+        name="head_layer_norm",
+    )
+
+
+def _make_dense_layer(task, activation: str, hidden_dim: int | None, dropout: float) -> None:
     task.pooled_dense = keras.layers.Dense(
         hidden_dim or task.backbone.hidden_dim,
         activation=activation_function(activation),
@@ -75,7 +197,7 @@ def _dense_layer(task, x, activation: str, hidden_dim: int | None, dropout: floa
         dtype=task.backbone.dtype_policy,
         name="pooled_dense",
     )
-    return _dropout(task, dropout, "classifier_dropout")(task.pooled_dense(x))
+    task.output_dropout = _dropout(task, dropout, "classifier_dropout")
 
 
 def _dropout(task, rate: float, name: str):

@@ -3,17 +3,19 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
-from clozework.data import make_dataset
+from clozework.data import FIRST_TOKENS, make_dataset
 from clozework.errors import InputError
 from clozework.layers import MaskedLMHead, activation_name
 from clozework.tasks.numbers import known_range
+from clozework.tasks.packed_texts import outputs_of_texts, packed_vectors
+from clozework.tasks.padding import without_needless_padding
 from clozework.tasks.recorded_model import RecordedModel
-from clozework.tasks.task import Task, without_needless_padding
+from clozework.tasks.task import Task
 from clozework.tasks.text_inputs import text_examples
 
 __all__ = ["Candidate", "FilledMask", "FilledText", "MaskedLM"]
@@ -79,7 +81,11 @@ class MaskedLM(Task):
     """
 
     kind = "MaskedLM"
+    # The scores of a whole vocabulary for each text cost more than a gap in a row.
+    shortest_text = 16
     hub_task = "fill-mask"
+    # Of the head's dense layer and normalisation.
+    use_head_biases: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -100,6 +106,7 @@ class MaskedLM(Task):
             intermediate_activation=activation_name(head_activation),
             layer_norm_epsilon=head_layer_norm_epsilon,
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            use_intermediate_bias=self.use_head_biases,
             dtype=backbone.dtype_policy,
             name="mlm_head",
         )
@@ -154,8 +161,9 @@ class MaskedLM(Task):
         arrays = self.preprocessor.written_masks(examples)
         self.check_inputs(arrays)
         filled = []
-        for start in range(0, len(examples), _TEXTS_AT_ONCE):
-            part = slice(start, start + _TEXTS_AT_ONCE)
+        at_once = _TEXTS_IN_SHARED_ROWS if self.packs_texts else _TEXTS_AT_ONCE
+        for start in range(0, len(examples), at_once):
+            part = slice(start, start + at_once)
             batch = {name: values[part] for name, values in arrays.items()}
             filled += self._fill_batch(examples[part], batch, top_k)
         return filled if is_batched else filled[0]
@@ -177,6 +185,8 @@ class MaskedLM(Task):
         texts = make_dataset(x, preprocess=None, is_text=True, batch_size=batch_size)
         batches = itertools.islice(texts, kwargs.pop("steps", None))
         arrays = self._written_masks([text for batch in batches for text in batch[0]])
+        if self.packs_texts and not kwargs.get("callbacks"):
+            return self.predicted(outputs_of_texts(self, arrays, batch_size or 32))
         dataset = make_dataset(arrays, preprocess=None, is_text=False, batch_size=batch_size)
         return RecordedModel.predict(self, dataset, **kwargs)
 
@@ -190,12 +200,21 @@ class MaskedLM(Task):
                 f"tokens to predict. Received: {', '.join(map(repr, inputs))}."
             )
         lowest, highest = known_range("`mask_positions`", inputs["mask_positions"]) or (0, 0)
-        tokens = np.shape(inputs["token_ids"])[-1]
+        shape = np.shape(inputs["token_ids"])
+        # In packed rows they count through all of them.
+        tokens = shape[0] * shape[1] if FIRST_TOKENS in inputs else shape[-1]
         if lowest < 0 or (tokens is not None and highest >= tokens):
             raise InputError(
                 f"`mask_positions` goes from {lowest} to {highest}, but rows have the positions 0 "
                 f"to {tokens - 1}."
             )
+
+    def call_packed(self, inputs):
+        vectors = packed_vectors(self.backbone, inputs)
+        of_all_rows = keras.ops.reshape(vectors, (1, -1, vectors.shape[-1]))
+        positions = inputs["mask_positions"]
+        outputs = self.masked_lm_head(of_all_rows, keras.ops.reshape(positions, (1, -1)))
+        return keras.ops.reshape(outputs, (-1, positions.shape[1], outputs.shape[-1]))
 
     def prepare_labels(self, y):
         if y is None:
@@ -234,14 +253,21 @@ class MaskedLM(Task):
         self, texts: Sequence[str], arrays: dict[str, np.ndarray], top_k: int
     ) -> list[FilledText]:
         spans = self._mask_spans(texts)
-        arrays = without_needless_padding(arrays)
+        arrays = dict(arrays)
         arrays["mask_positions"] = arrays["mask_positions"][:, : max(map(len, spans))]
-        logits = RecordedModel.predict_on_batch(self, _rounded_up(arrays))
-        logits = np.asarray(logits)[: len(texts)].astype("float32")
+        logits = self._logits(_rounded_up(arrays), len(texts))
         return [
             self._filled_text(text, spans_of_text, logits[i, : len(spans_of_text)], top_k)
             for i, (text, spans_of_text) in enumerate(zip(texts, spans, strict=True))
         ]
+
+    def _logits(self, arrays: dict[str, np.ndarray], num_texts: int) -> np.ndarray:
+        """Returns float32 `(texts, masks, vocabulary)` for the first rows; others fill a batch."""
+        if self.packs_texts:
+            own = {name: values[:num_texts] for name, values in arrays.items()}
+            return np.stack(outputs_of_texts(self, own, num_texts)).astype("float32")
+        logits = RecordedModel.predict_on_batch(self, without_needless_padding(arrays))
+        return np.asarray(logits)[:num_texts].astype("float32")
 
     def _mask_spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         """Where the masks of each text stand, in characters."""
@@ -283,6 +309,7 @@ class MaskedLM(Task):
 
 # Enough to fill the machine, few enough for logits over a large vocabulary to fit in memory.
 _TEXTS_AT_ONCE = 32
+_TEXTS_IN_SHARED_ROWS = 128
 
 
 def _rounded_up(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -14,8 +14,8 @@ class PooledOutputBackbone(Backbone):
     """Base class of encoders of segments that give one vector per token, and one for the text.
 
     A subclass calls `make_embeddings`, makes its blocks, and calls `make_pooled_dense`; its flow
-    goes from `embedded` through `embeddings_dropout` and the blocks to `pooled`. Names and order of
-    the layers are part of the format of stored weights.
+    goes from `embedded` through `embeddings_dropout` and the blocks to `outputs_of`. Names and
+    order of the layers are part of the format of stored weights.
 
     Outputs: `"sequence_output"` `(batch, tokens, hidden_dim)` and `"pooled_output"`
         `(batch, hidden_dim)`.
@@ -73,9 +73,9 @@ class PooledOutputBackbone(Backbone):
         segments = self.segment_embedding(inputs["segment_ids"])
         return self.embeddings_layer_norm(self.embeddings_add((tokens, positions, segments)))
 
-    def pooled(self, x):
-        """Returns the outputs: the vectors of the tokens, and the first one through a layer."""
-        return {"sequence_output": x, "pooled_output": self.pooled_dense(x[:, 0, :])}
+    def outputs_of(self, vectors):
+        pooled = self.pooled_dense(vectors[:, 0, :])
+        return {"sequence_output": vectors, "pooled_output": pooled}
 
 
 def _initializer():

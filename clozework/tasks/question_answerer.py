@@ -2,11 +2,12 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
+from clozework.data import FIRST_TOKENS
 from clozework.errors import ClozeworkWarning, InputError
 from clozework.tasks.answers import (
     NO_ANSWER,
@@ -16,9 +17,11 @@ from clozework.tasks.answers import (
     best_spans,
     join_answers,
 )
+from clozework.tasks.classifier_heads import NormalizedTokenHead, PlainTokenHead
 from clozework.tasks.numbers import known_range, softmax
+from clozework.tasks.packed_texts import packed_vectors, vectors_at
 from clozework.tasks.tags import word_starts
-from clozework.tasks.task import Task, without_needless_padding
+from clozework.tasks.task import Task
 from clozework.tasks.text_inputs import text_examples
 from clozework.tasks.windows import Window, windows_over
 
@@ -48,6 +51,7 @@ class QuestionAnswerer(Task):
     kind = "QuestionAnswerer"
     hub_task = "question-answering"
     is_in_keras_hub = False
+    head: ClassVar[PlainTokenHead | NormalizedTokenHead] = PlainTokenHead()
 
     def __init__(self, backbone, preprocessor=None, *, dropout=0.0, **kwargs):
         dtype = backbone.dtype_policy
@@ -58,9 +62,10 @@ class QuestionAnswerer(Task):
             dtype=dtype,
             name="logits",
         )
+        self.backbone = backbone
+        self.head.make_layers(self)
         tokens = backbone.token_vectors(backbone(backbone.input))
-        outputs = self.output_dense(self.output_dropout(tokens))
-        outputs = keras.ops.transpose(outputs, (0, 2, 1))
+        outputs = keras.ops.transpose(self._scores(tokens), (0, 2, 1))
         if "padding_mask" in backbone.input:
             is_token = keras.ops.expand_dims(backbone.input["padding_mask"] > 0, 1)
             outputs = keras.ops.where(is_token, outputs, _LOWEST)
@@ -146,6 +151,28 @@ class QuestionAnswerer(Task):
         """
         return super().predict(x, batch_size=batch_size, **kwargs)
 
+    def call_packed(self, inputs):
+        scores = self._scores(packed_vectors(self.backbone, inputs))
+        first_tokens, numbers = inputs[FIRST_TOKENS], inputs["padding_mask"]
+        places = keras.ops.expand_dims(first_tokens, 1) + keras.ops.arange(numbers.shape[1])
+        places = keras.ops.minimum(places, numbers.shape[0] * numbers.shape[1] - 1)
+        # As wide as a row, with the tokens of one text in each.
+        scores = keras.ops.transpose(vectors_at(scores, places), (0, 2, 1))
+        texts = keras.ops.arange(2, 2 + first_tokens.shape[0], dtype="int32")
+        numbers = keras.ops.take(keras.ops.reshape(numbers, (-1,)), places)
+        is_own = keras.ops.equal(numbers, keras.ops.expand_dims(texts, 1))
+        return keras.ops.where(keras.ops.expand_dims(is_own, 1), scores, _LOWEST)
+
+    def output_of_text(self, values, step, slot):
+        return values[slot, :, : step.lengths[slot]]
+
+    def predicted(self, outputs):
+        shape = (len(outputs), 2, self.preprocessor.sequence_length)
+        joined = np.full(shape, _LOWEST, outputs[0].dtype)
+        for row, scores in zip(joined, outputs, strict=True):
+            row[:, : scores.shape[1]] = scores
+        return joined
+
     def usage(self):
         return 'answers = model.answer("A question?", "A text that answers it.")'
 
@@ -160,6 +187,9 @@ class QuestionAnswerer(Task):
             labels = None if dataset is None else dataset.known_labels()
             if labels is not None:
                 known_range("Labels", labels)
+
+    def _scores(self, vectors):
+        return self.output_dense(self.output_dropout(self.head(self, vectors)))
 
     def _training_batch(self, x, y, sample_weight):
         if y is None:
@@ -243,8 +273,7 @@ class QuestionAnswerer(Task):
             positions.append(position)
             num_cut += len(context.ids) > room
         self._warn_of_parts(num_cut, len(rows))
-        arrays = without_needless_padding(self.preprocessor.pack(rows))
-        return arrays, np.array(positions, "int32")
+        return self.compact(self.preprocessor.pack(rows)), np.array(positions, "int32")
 
     def _warn_of_parts(self, num_cut: int, num_rows: int) -> None:
         if num_cut and not self._has_warned_of_parts:

@@ -76,6 +76,7 @@ def export_backbone(backbone, directory, *, tokenizer=None) -> None:
     with staged_directory(directory) as staged:
         config = {
             **_backbone_config(form, backbone),
+            **_token_ids(form, tokenizer),
             "architectures": [form.architecture],
         }
         hf.write_json(staged / "config.json", config)
@@ -101,6 +102,7 @@ def export_task(task, directory) -> None:
         config = {
             **backbone_config,
             **hf.hugging_face_config(head_config, task.arguments),
+            **_token_ids(form, task.preprocessor and task.preprocessor.tokenizer),
             **special_token_ids(task),
             **task.hugging_face_config(),
             "architectures": [architecture],
@@ -144,6 +146,13 @@ def _backbone_config(form, backbone) -> dict[str, Any]:
         **{name: v[0] if isinstance(v, tuple) else v for name, v in form.fixed.items()},
         **hf.hugging_face_config(form.config, backbone.arguments),
         "torch_dtype": keras.dtype_policies.get(backbone.dtype_policy).variable_dtype,
+    }
+
+
+def _token_ids(form, tokenizer) -> dict[str, int | None]:
+    return {
+        theirs: None if tokenizer is None else vars(tokenizer)[f"{role}_token_id"]
+        for theirs, role in form.token_ids.items()
     }
 
 
@@ -197,13 +206,14 @@ def _warn_of_other_values(head, backbone_config: Mapping[str, Any], task) -> Non
 
 
 def _export_tokenizer(form, directory: Path, tokenizer, longest: int | None) -> None:
-    assets = directory / "assets"
-    assets.mkdir()
-    tokenizer.save_assets(assets)
-    written = dict(zip(tokenizer.file_assets, form.tokenizer_files, strict=True))
-    for ours, theirs in written.items():
-        (assets / ours).rename(directory / theirs)
-    assets.rmdir()
+    if form.tokenizer_files:
+        assets = directory / "assets"
+        assets.mkdir()
+        tokenizer.save_assets(assets)
+        written = dict(zip(tokenizer.file_assets, form.tokenizer_files, strict=True))
+        for ours, theirs in written.items():
+            (assets / ours).rename(directory / theirs)
+        assets.rmdir()
     if form.has_tokenizer_json:
         _write_tokenizer_json(directory, tokenizer)
     content = {

@@ -15,8 +15,8 @@ from clozework.presets.hugging_face import write_json
 from clozework.tasks.causal_lm import CausalLM
 from clozework.tasks.generation import rounded_length
 from clozework.tasks.generation_settings import GENERATION_FILE, GenerationSettings
+from clozework.tasks.padding import without_needless_padding
 from clozework.tasks.saving import special_token_ids
-from clozework.tasks.task import without_needless_padding
 from clozework.tasks.text_inputs import text_examples
 from clozework.tasks.text_windows import text_windows
 

@@ -1,6 +1,6 @@
 """The abstract task: a backbone with a head, trained and used on raw strings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,6 +9,9 @@ import numpy as np
 
 from clozework.backend import unused_weights_allowed
 from clozework.data import (
+    FIRST_TOKENS,
+    SHORTEST_TEXT,
+    PackedRows,
     make_dataset,
     named_texts,
     open_stream,
@@ -20,13 +23,20 @@ from clozework.presets import class_property, presets_of, quantized_policies
 from clozework.tasks.arguments import stored_arguments
 from clozework.tasks.loading import load_task
 from clozework.tasks.model_card import TrainingSummary
+from clozework.tasks.packed_texts import (
+    TEXTS_AT_ONCE,
+    outputs_of_padded,
+    outputs_of_texts,
+    packed_batch,
+    predict_packed,
+)
+from clozework.tasks.padding import without_needless_padding
 from clozework.tasks.recorded_model import RecordedModel
 from clozework.tasks.saving import export_task, save_task
+from clozework.tasks.task_parts import check_parts, check_preprocessor
+from clozework.tasks.text_inputs import holds_text
 
-__all__ = ["Task", "without_needless_padding"]
-
-# Rows are cut to one of these lengths: a compiled program serves one shape.
-_ROW_LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+__all__ = ["Task"]
 
 
 class Task(RecordedModel):
@@ -43,6 +53,8 @@ class Task(RecordedModel):
     hub_task: ClassVar[str]
     # Arguments that presets keep in a file of their own, which KerasHub passes over.
     stored_apart: ClassVar[Mapping[str, str]] = {}
+    # Packed rows have room for a text for each so many tokens.
+    shortest_text: ClassVar[int] = SHORTEST_TEXT
     # Whether KerasHub has the task, or else reads its backbone alone.
     is_in_keras_hub: ClassVar[bool] = True
 
@@ -50,7 +62,7 @@ class Task(RecordedModel):
         instance = super().__new__(cls, *args, **kwargs)
         if args or kwargs:
             arguments = instance.arguments
-            _check_parts(cls, arguments["backbone"], arguments["preprocessor"])
+            check_parts(cls, arguments["backbone"], arguments["preprocessor"])
         return instance
 
     def __init__(self, backbone, preprocessor, *, inputs, outputs, compile=True, **kwargs):  # noqa: A002
@@ -78,7 +90,7 @@ class Task(RecordedModel):
 
     @preprocessor.setter
     def preprocessor(self, preprocessor):
-        _check_preprocessor(type(self), preprocessor)
+        check_preprocessor(type(self), preprocessor)
         # Past Keras's tracking: a preprocessor holds nothing to train.
         object.__setattr__(self, "_preprocessor", preprocessor)
 
@@ -185,11 +197,19 @@ class Task(RecordedModel):
         with quiet_end_of_stream(dataset):
             return super().evaluate(dataset, **kwargs)
 
-    def predict(self, x, batch_size=None, **kwargs):
+    def predict(self, x, batch_size=None, verbose: int | str = "auto", steps=None, callbacks=None):
         """Returns the model's outputs for all examples; arguments as in `keras.Model.predict`."""
+        if self._predicts_packed(steps, callbacks):
+            dataset = self._dataset(
+                x,
+                preprocess=self._prediction_batch,
+                batch_size=batch_size,
+                examples_at_once=TEXTS_AT_ONCE,
+            )
+            return predict_packed(self, dataset, batch_size or 32, verbose)
         dataset = self._dataset(x, preprocess=self._prediction_batch, batch_size=batch_size)
         with quiet_end_of_stream(dataset):
-            return super().predict(dataset, **kwargs)
+            return super().predict(dataset, verbose=verbose, steps=steps, callbacks=callbacks)
 
     def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """Trains on one batch; arguments as in `keras.Model.train_on_batch`."""
@@ -208,13 +228,47 @@ class Task(RecordedModel):
         return super().predict_on_batch(inputs)
 
     def __call__(self, inputs, *args, **kwargs):
-        if _holds_text(inputs):
+        if holds_text(inputs):
             raise InputError(
                 f"{self.name!r} was called with text, but takes arrays. Use "
                 f"`predict([...])` for text, or call the model on `preprocessor([...])`."
             )
         self.check_inputs(inputs)
         return super().__call__(inputs, *args, **kwargs)
+
+    def call(self, inputs, training=None, mask=None):
+        if isinstance(inputs, Mapping) and FIRST_TOKENS in inputs:
+            return self.call_packed(inputs)
+        return super().call(inputs, training=training, mask=mask)
+
+    def call_packed(self, inputs):
+        """Returns the outputs of packed rows: those of each text, where they are of texts.
+
+        A task that has it needs no padding; see `clozework.data.packed_rows`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not pack texts.")
+
+    @property
+    def packs_texts(self) -> bool:
+        """Whether several texts may share a row."""
+        return (
+            "padding_mask" in self.backbone.input_names
+            and type(self).call_packed is not Task.call_packed
+        )
+
+    def output_of_text(self, values: np.ndarray, step: PackedRows, slot: int) -> np.ndarray:
+        """Returns what is a text's among the outputs of packed rows."""
+        return values[slot]
+
+    def predicted(self, outputs: Sequence[np.ndarray]) -> np.ndarray:
+        """Returns what `predict` makes of the outputs of all texts."""
+        return np.stack(outputs)
+
+    def compact(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the inputs of one batch with next to no padding: packed, or else cut."""
+        if not self.packs_texts:
+            return without_needless_padding(arrays)
+        return packed_batch(self, arrays).pack(arrays)
 
     def check_inputs(self, inputs) -> None:
         """Raises `InputError` for ids out of range, where their values are known."""
@@ -261,25 +315,13 @@ class Task(RecordedModel):
     ) -> list[np.ndarray]:
         """Returns the float32 outputs for each row of preprocessed inputs, in their order.
 
-        Rows of like lengths are computed together, without needless padding and in batches of few
-        sizes: a compiled program serves one shape.
+        As many of them as `batch_size` are the most that is computed at once.
         """
         self.check_row_length()
         self.check_inputs(arrays)
-        count = len(next(iter(arrays.values())))
-        masks = [values for name, values in arrays.items() if name.endswith("padding_mask")]
-        lengths = masks[0].sum(axis=1) if masks else np.zeros(count)
-        order = np.argsort(-lengths, kind="stable")
-        outputs: list[np.ndarray] = [np.zeros(0)] * count
-        for start in range(0, count, batch_size):
-            rows = order[start : start + batch_size]
-            # Rows are repeated up to a power of two.
-            filled = np.resize(rows, 1 << (len(rows) - 1).bit_length())
-            batch = without_needless_padding({name: v[filled] for name, v in arrays.items()})
-            values = np.asarray(RecordedModel.predict_on_batch(self, batch)).astype("float32")
-            for row, value in zip(rows, values[: len(rows)], strict=True):
-                outputs[row] = value
-        return outputs
+        if self.packs_texts:
+            return outputs_of_texts(self, arrays, batch_size)
+        return outputs_of_padded(self, arrays, batch_size)
 
     def needs_pooled_output(self) -> bool:
         """Returns whether the head reads the backbone's pooled output, where it has one."""
@@ -356,6 +398,12 @@ class Task(RecordedModel):
         self.compile(**keras.saving.deserialize_keras_object(config))
         _build_at_loading(self.optimizer, self.trainable_variables)
 
+    def _predicts_packed(self, steps, callbacks) -> bool:
+        """Whether nothing depends on the batches that Keras would make."""
+        is_alone = keras.distribution.distribution() is None
+        has_texts = self.preprocessor is not None and self.packs_texts
+        return has_texts and is_alone and steps is None and not callbacks
+
     def _dataset(self, x, y=None, sample_weight=None, *, preprocess=None, **options):
         self.check_row_length()
         x, y = self.prepare_examples(x, y)
@@ -382,7 +430,7 @@ class Task(RecordedModel):
         if self.preprocessor is not None:
             batch = self.preprocessor(x, y=y, sample_weight=sample_weight)
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-            x = without_needless_padding(x)
+            x = self.compact(x)
         self.check_inputs(x)
         y = self.prepare_labels(y)
         return (x, y) if sample_weight is None else (x, y, sample_weight)
@@ -414,52 +462,8 @@ def _build_at_loading(optimizer, variables) -> None:
     optimizer.load_own_variables = build_and_load
 
 
-def _check_parts(cls: type, backbone, preprocessor) -> None:
-    if not isinstance(backbone, cls.backbone_cls):
-        raise ConfigError(
-            f"{cls.__name__} needs a {cls.backbone_cls.__name__} as its backbone. "
-            f"Received: a {type(backbone).__name__}."
-        )
-    _check_preprocessor(cls, preprocessor)
-
-
-def _check_preprocessor(cls: type, preprocessor) -> None:
-    if preprocessor is not None and not isinstance(preprocessor, cls.preprocessor_cls):
-        raise ConfigError(
-            f"{cls.__name__} needs a {cls.preprocessor_cls.__name__}. "
-            f"Received: a {type(preprocessor).__name__}."
-        )
-
-
 def _validation_batch_size(validation_data, own: int | None, of_training: int | None) -> int | None:
     """Returns how many examples to put together: a stream may come in batches of its own size."""
     x, _, _ = keras.utils.unpack_x_y_sample_weight(validation_data)
     is_stream = isinstance(x, keras.utils.PyDataset) or open_stream(x) is not None
     return own if own is not None or is_stream else of_training
-
-
-def _holds_text(inputs) -> bool:
-    if isinstance(inputs, str):
-        return True
-    if isinstance(inputs, list | tuple):
-        return any(_holds_text(item) for item in inputs)
-    return isinstance(inputs, np.ndarray) and inputs.dtype.kind in "USO"
-
-
-def without_needless_padding(x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Cuts rows to the shortest of a few lengths that holds all tokens: the numbers stay.
-
-    Not those of a model without a padding mask (FNet): it computes on padding as on tokens.
-    """
-    return {name: values[:, : _needed_length(name, x)] for name, values in x.items()}
-
-
-def _needed_length(name: str, x: Mapping[str, np.ndarray]) -> int:
-    """Returns how much of the rows of an input is needed: as much as of its half's mask."""
-    half = name.partition("_")[0]
-    mask = x.get(f"{half}_padding_mask", x.get("padding_mask"))
-    full = x[name].shape[1]
-    if mask is None or name == "mask_positions":
-        return full
-    used = int(mask.sum(axis=1).max(initial=1))
-    return next((length for length in _ROW_LENGTHS if used <= length <= full), full)

@@ -20,7 +20,12 @@ from clozework.tasks.class_labels import (
     labels_of,
 )
 from clozework.tasks.classification import RankedDocument, best_labels
-from clozework.tasks.classifier_heads import FirstTokenHead, LastTokenHead, PooledOutputHead
+from clozework.tasks.classifier_heads import (
+    FirstTokenHead,
+    LastTokenHead,
+    NormalizedHead,
+    PooledOutputHead,
+)
 from clozework.tasks.label_names import (
     checked_names,
     class_names,
@@ -30,6 +35,7 @@ from clozework.tasks.label_names import (
     shown,
 )
 from clozework.tasks.numbers import sigmoid, softmax
+from clozework.tasks.packed_texts import packed_vectors
 from clozework.tasks.task import Task
 from clozework.tasks.text_inputs import text_examples
 from clozework.tasks.windows import windows_over
@@ -62,7 +68,7 @@ class TextClassifier(Task):
 
     kind = "TextClassifier"
     hub_task = "text-classification"
-    head: ClassVar[PooledOutputHead | FirstTokenHead | LastTokenHead]
+    head: ClassVar[PooledOutputHead | FirstTokenHead | LastTokenHead | NormalizedHead]
     # Of the optimizer that `compile` takes by itself.
     learning_rate: ClassVar[float] = 5e-5
 
@@ -97,8 +103,8 @@ class TextClassifier(Task):
             dtype=backbone.dtype_policy,
             name="logits",
         )
-        x = self.head(self, backbone(backbone.input), hidden_dim=hidden_dim, dropout=dropout)
-        outputs = self.output_dense(x)
+        self.head.make_layers(self, hidden_dim, dropout)
+        outputs = self.output_dense(self.head(self, backbone(backbone.input)))
         super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=outputs, **kwargs)
 
     def compile(self, optimizer="auto", loss="auto", *, metrics="auto", **kwargs):
@@ -310,6 +316,10 @@ class TextClassifier(Task):
         if self.problem_type == "regression":
             return super().usage()
         return 'labels = model.classify(["A text."])'
+
+    def call_packed(self, inputs):
+        vectors = packed_vectors(self.backbone, inputs)
+        return self.output_dense(self.head.of_packed(self, vectors, inputs))
 
     def _numbered(self, y: np.ndarray) -> np.ndarray:
         """Returns class numbers for labels that are names, and other labels as they are."""

@@ -7,9 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from clozework.data import FIRST_TOKENS
 from clozework.errors import ConfigError, InputError
 from clozework.layers import TextPooling, activation_function, activation_name
 from clozework.presets import SentenceModules, write_sentence_modules
+from clozework.tasks.packed_texts import packed_vectors
 from clozework.tasks.task import Task
 from clozework.tasks.text_embedder_preprocessor import POOLING_MASK
 from clozework.tasks.text_inputs import text_examples
@@ -61,16 +63,15 @@ class TextEmbedder(Task):
         self.pooling = TextPooling(pooling_mode, dtype=dtype, name="pooling")
         self.projections = [_projection(i, options, dtype) for i, options in enumerate(projections)]
         tokens = backbone.token_vectors(backbone(backbone.input))
+        self.normalization = (
+            keras.layers.UnitNormalization(dtype=dtype, name="normalization") if normalize else None
+        )
         inputs = dict(backbone.input)
         for name in self.preprocessor_cls.own_inputs():
             inputs[name] = keras.Input((None,), dtype="int32", name=name)
         is_token = inputs.get("padding_mask", inputs.get(POOLING_MASK))
-        x = self.pooling(tokens, padding_mask=is_token)
-        for projection in self.projections:
-            x = projection(x)
-        if normalize:
-            x = keras.layers.UnitNormalization(dtype=dtype, name="normalization")(x)
-        super().__init__(backbone, preprocessor, inputs=inputs, outputs=x, **kwargs)
+        outputs = self._projected(self.pooling(tokens, padding_mask=is_token))
+        super().__init__(backbone, preprocessor, inputs=inputs, outputs=outputs, **kwargs)
 
     def compile(self, optimizer="auto", loss=None, *, metrics=None, **kwargs):
         """Sets what `fit` minimises; there is no usual loss, and `"auto"` is Adam(5e-5)."""
@@ -162,6 +163,13 @@ class TextEmbedder(Task):
             )
         return queries @ documents.T
 
+    def call_packed(self, inputs):
+        vectors = packed_vectors(self.backbone, inputs)
+        pooled = self.pooling.pool_packed(
+            vectors, inputs["padding_mask"], first_tokens=inputs[FIRST_TOKENS]
+        )
+        return self._projected(pooled)
+
     def usage(self):
         return 'vectors = model.embed(["A text.", "Another one."])'
 
@@ -186,6 +194,11 @@ class TextEmbedder(Task):
             for layer in self.projections
         ]
         write_sentence_modules(directory, modules, weights, hidden_dim=self.backbone.hidden_dim)
+
+    def _projected(self, pooled):
+        for projection in self.projections:
+            pooled = projection(pooled)
+        return pooled if self.normalization is None else self.normalization(pooled)
 
     def _prompt(self, name: str | None) -> str:
         name = self.default_prompt_name if name is None else name

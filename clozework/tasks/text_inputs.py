@@ -1,8 +1,10 @@
 """Texts as users hand them to a preprocessor or a verb: one, or a batch."""
 
+import numpy as np
+
 from clozework.data.texts import read_texts
 
-__all__ = ["text_examples"]
+__all__ = ["holds_text", "text_examples"]
 
 
 def text_examples(x) -> tuple[list, bool]:
@@ -25,3 +27,12 @@ def text_examples(x) -> tuple[list, bool]:
         return [], True
     texts = read_texts(x)
     return texts.take(range(len(texts))), True
+
+
+def holds_text(inputs) -> bool:
+    """Tells whether strings are among the inputs of a model."""
+    if isinstance(inputs, str):
+        return True
+    if isinstance(inputs, list | tuple):
+        return any(holds_text(item) for item in inputs)
+    return isinstance(inputs, np.ndarray) and inputs.dtype.kind in "USO"

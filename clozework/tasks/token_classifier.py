@@ -1,7 +1,7 @@
 """The abstract token classifier: a label for each word, and the entities that they make up."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from clozework.data.arrays import Arrays
 from clozework.errors import InputError
 from clozework.layers import activation_function, activation_name
+from clozework.tasks.classifier_heads import NormalizedTokenHead, PlainTokenHead
 from clozework.tasks.entities import AGGREGATIONS, entities_in
 from clozework.tasks.label_names import (
     checked_names,
@@ -19,6 +20,7 @@ from clozework.tasks.label_names import (
     shown,
 )
 from clozework.tasks.numbers import known_range, softmax
+from clozework.tasks.packed_texts import packed_batch, packed_vectors
 from clozework.tasks.tags import (
     OUTSIDE,
     TagScheme,
@@ -28,7 +30,7 @@ from clozework.tasks.tags import (
     word_starts,
     word_tags,
 )
-from clozework.tasks.task import Task, without_needless_padding
+from clozework.tasks.task import Task
 from clozework.tasks.text_inputs import text_examples
 from clozework.tasks.windows import joined_windows, windows_over
 
@@ -61,6 +63,7 @@ class TokenClassifier(Task):
     kind = "TokenClassifier"
     hub_task = "token-classification"
     is_in_keras_hub = False
+    head: ClassVar[PlainTokenHead | NormalizedTokenHead] = PlainTokenHead()
 
     def __init__(
         self,
@@ -87,8 +90,9 @@ class TokenClassifier(Task):
             dtype=dtype,
             name="logits",
         )
-        tokens = backbone.token_vectors(backbone(backbone.input))
-        outputs = self.output_dense(self.output_dropout(tokens))
+        self.backbone = backbone
+        self.head.make_layers(self)
+        outputs = self._scores(backbone.token_vectors(backbone(backbone.input)))
         super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=outputs, **kwargs)
 
     def compile(self, optimizer="auto", loss="auto", *, weighted_metrics="auto", **kwargs):
@@ -175,9 +179,22 @@ class TokenClassifier(Task):
     def predict(self, x, batch_size=None, **kwargs):
         """Returns the outputs `(texts, tokens, num_classes)`, of rows of `sequence_length` tokens.
 
-        Arguments as in `keras.Model.predict`.
+        Those of padding mean nothing. Arguments as in `keras.Model.predict`.
         """
         return super().predict(x, batch_size=batch_size, **kwargs)
+
+    def call_packed(self, inputs):
+        return self._scores(packed_vectors(self.backbone, inputs))
+
+    def output_of_text(self, values, step, slot):
+        return step.take(values, slot, axis=1)
+
+    def predicted(self, outputs):
+        shape = (len(outputs), self.preprocessor.sequence_length, self.num_classes)
+        joined = np.zeros(shape, outputs[0].dtype)
+        for row, values in zip(joined, outputs, strict=True):
+            row[: len(values)] = values
+        return joined
 
     def usage(self):
         return 'entities = model.tag("A text.")'
@@ -211,6 +228,9 @@ class TokenClassifier(Task):
         if self.label_names is not None:
             config["label_names"] = list(self.label_names)
         return config
+
+    def _scores(self, vectors):
+        return self.output_dense(self.output_dropout(self.head(self, vectors)))
 
     def _training_batch(self, x, y, sample_weight):
         if y is None:
@@ -276,9 +296,10 @@ class TokenClassifier(Task):
                 # After the start token, and before the end token.
                 if token < shape[1] - 2 and number != _IGNORED:
                     labels[i, token + 1], weights[i, token + 1] = number, 1.0
-        arrays = without_needless_padding(arrays)
-        width = arrays["token_ids"].shape[1]
-        return arrays, labels[:, :width], weights[:, :width]
+        if self.packs_texts:
+            rows = packed_batch(self, arrays)
+            return rows.pack(arrays), rows.spread(labels), rows.spread(weights)
+        return arrays, labels, weights
 
     def _numbered_tags(self, text: str, offsets, row) -> list[tuple[int, int]]:
         """Returns the tokens of a text that have a tag, each with the tag's number."""

@@ -2,12 +2,13 @@
 
 import json
 import os
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tokenizers
-from tokenizers import decoders, models, pre_tokenizers, processors
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from clozework.errors import ConfigError, InputError, PresetError
 from clozework.tokenizers.assets import asset_path, read_text
@@ -48,8 +49,12 @@ class BytePairTokenizer(Tokenizer):
     """
 
     file_assets = (_VOCABULARY_FILE, _MERGES_FILE)
-    # Recognised in texts, where the vocabulary has it, together with the special tokens.
-    oov_token = "<unk>"
+    # Recognised in texts, where the vocabulary has them, together with the special tokens.
+    further_special_tokens: ClassVar[tuple[str, ...]] = ("<unk>",)
+    # What is done to a text first: `"NFC"`, or nothing.
+    unicode_form: ClassVar[str | None] = None
+    # End tokens between the texts of a pair.
+    num_separators: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -85,7 +90,31 @@ class BytePairTokenizer(Tokenizer):
             path: The file.
             **arguments: Constructor arguments that replace what the file says.
         """
-        return cls(**{**read_byte_pair_file(path), **arguments})
+        known = {*cls.special_tokens_by_role.values(), *cls.further_special_tokens}
+        stored = read_byte_pair_file(path, unicode_form=cls.unicode_form, special_tokens=known)
+        return cls(**{**stored, **arguments})
+
+    def to_hugging_face_file(self, path) -> None:
+        """Writes a `tokenizer.json` that gives our ids, with start and end around texts and pairs.
+
+        Raises:
+            PresetError: If merge rules name tokens that the vocabulary has not.
+        """
+        pipeline = self._checked_pipeline()
+        if self._intermediate_tokens:
+            names = ", ".join(map(repr, [*self._intermediate_tokens][:3]))
+            raise PresetError(
+                f"Merge rules name tokens that the vocabulary has not: {names}. Add them to it, or "
+                "leave the rules out."
+            )
+        start, end = (self.special_tokens_by_role[role] for role in ("start", "end"))
+        between = " ".join([f"{end}:0"] * self.num_separators)
+        template = processors.TemplateProcessing(
+            single=f"{start}:0 $A:0 {end}:0",
+            pair=f"{start}:0 $A:0 {between} $B:1 {end}:1",
+            special_tokens=[(token, self.token_to_id(token)) for token in (start, end)],
+        )
+        pipeline.save(path, template)
 
     def set_vocabulary_and_merges(self, vocabulary, merges) -> None:
         """Sets vocabulary and merge rules, in the constructor's forms. `None` removes them."""
@@ -161,6 +190,11 @@ class BytePairTokenizer(Tokenizer):
 
     def _encode(self, texts: list[str], recognised: bool) -> list[Encoding]:
         encodings = self._checked_pipeline().encode(texts, recognised)
+        if self.unicode_form == "NFC":
+            encodings = [
+                Encoding(encoding.ids, _over_composed(text, encoding.offsets))
+                for text, encoding in zip(texts, encodings, strict=True)
+            ]
         if not self._intermediate_tokens:
             return encodings
         return [self._without_intermediate_tokens(encoding) for encoding in encodings]
@@ -184,8 +218,9 @@ class BytePairTokenizer(Tokenizer):
 
     def _tokens_in_strings(self) -> list[str]:
         tokens = self.special_tokens
-        if tokens and self.oov_token in self._checked_vocabulary():
-            tokens.append(self.oov_token)
+        if tokens:
+            known = self._checked_vocabulary()
+            tokens += [token for token in self.further_special_tokens if token in known]
         return tokens
 
     def _tokens_always_in_strings(self) -> list[str]:
@@ -208,6 +243,8 @@ class BytePairTokenizer(Tokenizer):
         model = models.BPE(vocabulary, self._usable_merges)
         # The stubs of the package leave out the argument.
         pipeline = tokenizers.Tokenizer(model)  # pyright: ignore[reportCallIssue]
+        if self.unicode_form == "NFC":
+            pipeline.normalizer = normalizers.NFC()
         pipeline.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=self.add_prefix_space)
         # Adds nothing; takes the space before a word out of the offsets.
         pipeline.post_processor = processors.ByteLevel(trim_offsets=True)
@@ -223,6 +260,24 @@ class BytePairTokenizer(Tokenizer):
         if self._pipeline is None:
             raise self._no_vocabulary(_ARGUMENTS)
         return self._pipeline
+
+
+def _over_composed(text: str, offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Returns offsets that end behind the marks of their last character.
+
+    The library's end behind the first of several characters that NFC composes to one.
+    """
+    if text.isascii():
+        return offsets
+    starts = {start for start, _ in offsets}
+    behind = {}
+    for end in {end for start, end in offsets if start < end}:
+        behind[end] = end
+        while behind[end] < len(text) and behind[end] not in starts:
+            if len(unicodedata.normalize("NFC", text[end - 1 : behind[end] + 1])) > 1:
+                break
+            behind[end] += 1
+    return [(start, behind.get(end, end)) for start, end in offsets]
 
 
 def _as_vocabulary(vocabulary) -> dict[str, int]:

@@ -9,7 +9,7 @@ import functools
 import json
 import lzma
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -80,23 +80,44 @@ def read_word_piece_file(path) -> dict[str, Any]:
     }
 
 
-def read_byte_pair_file(path) -> dict[str, Any]:
-    """Returns the arguments of `BytePairTokenizer` that a `tokenizer.json` says."""
+def read_byte_pair_file(
+    path, *, unicode_form: str | None, special_tokens: Collection[str]
+) -> dict[str, Any]:
+    """Returns the arguments of `BytePairTokenizer` that a `tokenizer.json` says.
+
+    Args:
+        path: The file.
+        unicode_form: The normaliser that the tokenizer has.
+        special_tokens: Tokens that it takes care of. Others that were added are never split, unless
+            they are special in the file: such are text for us.
+    """
     content = _read(path, "BPE")
     model, words = content["model"], content.get("pre_tokenizer") or {}
-    _check(path, "normalizer", _kind(content.get("normalizer")), (None,))
+    _check(path, "normalizer", _kind(content.get("normalizer")), (unicode_form,))
     _check(path, "pre_tokenizer", words.get("type"), ("ByteLevel",))
     _check(path, "pre_tokenizer.use_regex", words.get("use_regex", True), (True,))
     for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
         _check(path, f"model.{option}", model.get(option) or None, (None,))
     _check(path, "model.ignore_merges", model.get("ignore_merges", False), (False,))
-    return {
+    added = [
+        token
+        for token in content.get("added_tokens") or ()
+        if token["content"] not in special_tokens and not token.get("special", False)
+    ]
+    for token in added:
+        for option in ("single_word", "lstrip", "rstrip"):
+            name = f"added token {token['content']!r} with {option}"
+            _check(path, name, token.get(option, False), (False,))
+    arguments = {
         "vocabulary": _vocabulary(content),
         "merges": [
             rule if isinstance(rule, str) else " ".join(rule) for rule in model.get("merges", ())
         ],
         "add_prefix_space": words.get("add_prefix_space", False),
     }
+    if added:
+        arguments["unsplittable_tokens"] = [token["content"] for token in added]
+    return arguments
 
 
 def uses_merges(path) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import tokenizers
+from tokenizers import processors
 
 from clozework.tokenizers.tokenizer import Encoding
 
@@ -18,7 +19,8 @@ class Pipeline:
     Args:
         build: Returns a new Rust tokenizer without added tokens.
         tokens_in_strings: Tokens that count as special where they stand in a text.
-        tokens_always_in_strings: Tokens that do so even when nobody asked.
+        tokens_always_in_strings: Tokens that are never split, even when nobody asked. Those that
+            are not special are looked for in what is left between special ones, normalised.
         tokens_taking_space_before: Those of them that take the spaces before them along.
     """
 
@@ -31,8 +33,10 @@ class Pipeline:
         tokens_taking_space_before: Iterable[str] = (),
     ):
         self._build = build
-        self._always = list(dict.fromkeys(tokens_always_in_strings))
-        self._recognised = list(dict.fromkeys([*self._always, *tokens_in_strings]))
+        self._recognised = list(dict.fromkeys(tokens_in_strings))
+        always = list(dict.fromkeys(tokens_always_in_strings))
+        self._always = [token for token in always if token in self._recognised]
+        self._ordinary = [token for token in always if token not in self._recognised]
         self._taking_space = frozenset(tokens_taking_space_before)
         self._plain = self._with_added_tokens(self._always)
         # Made when it is first needed: a vocabulary takes its time and memory.
@@ -54,6 +58,12 @@ class Pipeline:
         """Returns the text of each row of ids."""
         return self._plain.decode_batch(rows, skip_special_tokens=False)
 
+    def save(self, path, post_processor: processors.PostProcessor) -> None:
+        """Writes the version that recognises special tokens as a `tokenizer.json`."""
+        tokenizer = self._with_added_tokens(self._recognised)
+        tokenizer.post_processor = post_processor
+        tokenizer.save(str(path))
+
     def _version(self, recognised: bool) -> tokenizers.Tokenizer:
         if not recognised:
             return self._plain
@@ -71,5 +81,8 @@ class Pipeline:
                 )
                 for token in tokens
             ]
+        )
+        tokenizer.add_tokens(
+            [tokenizers.AddedToken(token, normalized=True) for token in self._ordinary]
         )
         return tokenizer

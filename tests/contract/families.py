@@ -33,6 +33,8 @@ SIZES = {
     "max_sequence_length": SEQUENCE_LENGTH,
     "num_segments": 2,
     "bucket_size": 4,
+    # Less than the rows of the tests.
+    "local_attention_window": 4,
 }
 TASK_ARGUMENTS = {"num_classes": 3}
 # How the SentencePiece models of a family differ from those of most.

@@ -15,8 +15,8 @@ from tests.contract.families import (
     tiny_task,
 )
 
-# DeBERTa's positions are relative: its rows may be of any length.
-WITHOUT_LONGEST_ROW = ("deberta_v3", "gemma")
+# Positions that are relative: rows may be of any length.
+WITHOUT_LONGEST_ROW = ("deberta_v3", "gemma", "modern_bert")
 BACKBONE_WAYS = {
     "call": lambda model, x: model(x),
     "predict": lambda model, x: model.predict(x, verbose=0),

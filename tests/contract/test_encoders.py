@@ -32,6 +32,8 @@ LAYER_NAMES = {
         pooled_dense""",
     "distil_bert": """token_and_position_embedding embeddings_layer_norm embeddings_dropout
         transformer_layer_0 transformer_layer_1""",
+    "modern_bert": """token_embedding embeddings_layer_norm embeddings_dropout
+        transformer_layer_0 transformer_layer_1 final_normalization""",
     "mpnet": """embeddings embeddings_layer_norm embeddings_dropout relative_position_bias
         transformer_layer_0 transformer_layer_1""",
     "roberta": """embeddings embeddings_layer_norm embeddings_dropout transformer_layer_0
@@ -55,6 +57,9 @@ HEAD_LAYER_NAMES = {
     "ElectraTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
     "FNetTextClassifier": "classifier_dropout logits",
     "DistilBertTextClassifier": "pooled_dense classifier_dropout logits",
+    "ModernBertQuestionAnswerer": "head_dense head_layer_norm answer_dropout logits",
+    "ModernBertTextClassifier": "pooling head_dense head_layer_norm classifier_dropout logits",
+    "ModernBertTokenClassifier": "head_dense head_layer_norm classifier_dropout logits",
     "MPNetTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
     "RobertaTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",
     "XLMRobertaTextClassifier": "pooled_dropout pooled_dense classifier_dropout logits",

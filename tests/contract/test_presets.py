@@ -103,6 +103,7 @@ def test_every_preset_of_kerashub_is_there():
         "electra": 6,
         "f_net": 2,
         "gemma": 17,
+        "modern_bert": 2,
         "mpnet": 2,
         "roberta": 2,
         "xlm_roberta": 5,
@@ -115,8 +116,8 @@ def test_every_preset_of_kerashub_is_there():
 def test_built_in_presets_say_what_they_are_and_where_they_come_from(name):
     family, preset = BUILT_IN[name]
     assert preset.description.startswith(family.title)
-    # KerasHub has no MPNet.
-    if not preset.embedded and family.name != "mpnet":
+    # KerasHub has neither ModernBERT nor MPNet.
+    if not preset.embedded and family.name not in ("modern_bert", "mpnet"):
         assert re.fullmatch(rf"kaggle://keras/.+/keras/{name}/\d", preset.kaggle)
     assert preset.embedded or preset.handles
     assert preset.hugging_face is None or preset.hugging_face.startswith("hf://")

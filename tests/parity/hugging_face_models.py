@@ -32,6 +32,21 @@ DEBERTA = {
 ROBERTA = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "type_vocab_size": 1}
 F_NET_SIZES = {name: value for name, value in SIZES.items() if name != "num_attention_heads"}
 ALBERT = {"embedding_size": 8, "num_hidden_groups": 2, "inner_group_num": 2}
+# The window is shorter than the rows.
+MODERN_BERT = {
+    **{f"{role}_token_id": 1 for role in ("pad", "bos", "eos", "cls", "sep")},
+    "local_attention": 8,
+}
+MODERN_BERT_ODD = {
+    "num_hidden_layers": 4,
+    "global_attn_every_n_layers": 2,
+    "local_attention": 5,
+    "global_rope_theta": 100.0,
+    "local_rope_theta": 50.0,
+    "norm_eps": 1e-3,
+    "hidden_activation": "relu",
+    "classifier_pooling": "mean",
+}
 ODD = {"hidden_act": "relu", "layer_norm_eps": 1e-3}
 
 # Family, and what makes its config; the second of a family is an odd one.
@@ -47,6 +62,8 @@ CONFIGS = {
     "electra-odd": ("electra", {**TINY, **SIZES, **ODD, "embedding_size": 12}),
     "f_net": ("fnet", {**TINY, **F_NET_SIZES}),
     "f_net-odd": ("fnet", {**TINY, **F_NET_SIZES, **ODD, "type_vocab_size": 2}),
+    "modern_bert": ("modernbert", {**TINY, **SIZES, **MODERN_BERT}),
+    "modern_bert-odd": ("modernbert", {**TINY, **SIZES, **MODERN_BERT, **MODERN_BERT_ODD}),
     "mpnet": ("mpnet", {**TINY, **SIZES}),
     "mpnet-odd": ("mpnet", {**TINY, **SIZES, **ODD}),
     "roberta": ("roberta", {**TINY, **SIZES, **ROBERTA}),

@@ -19,6 +19,8 @@ TEXTS = [
     "``The fox'' and a dog, 1,2",
 ]
 PAIRS = [("The fox", "jumped over"), ("A", ""), ("naïve café", "the quick brown fox")]
+# As ModernBERT's vocabulary has them.
+ADDED = ["   ", "  ", "|||IP_ADDRESS|||", "[unused0]"]
 RULES = ("lowercase", "strip_accents", "uses_albert_rules")
 WORDS = "the quick brown fox jumped over a lazy dog in naive cafe and numbers text".split()
 # Ids of SentencePiece models are compared in test_tokenizers.py.
@@ -45,6 +47,13 @@ def byte_pair():
     merges = ["t h", "th e", "Ġ q", "f o", "fo x", "Ġ fox", "e d"]
     tokens += [merge.replace(" ", "") for merge in merges]
     return {token: i for i, token in enumerate([*tokens, "<mask>"])}, merges
+
+
+def modern_byte_pair():
+    vocabulary, merges = byte_pair()
+    names = {"<s>": "[CLS]", "</s>": "[SEP]", "<pad>": "[PAD]", "<mask>": "[MASK]"}
+    tokens = [{**names, "<unk>": "[UNK]"}.get(token, token) for token in vocabulary]
+    return {token: i for i, token in enumerate([*tokens, *ADDED])}, merges
 
 
 def sentence_piece(path, **specials) -> bytes:
@@ -90,6 +99,9 @@ def exported(request, tmp_path, fairseq_proto, deberta_proto, albert_proto):
         "distil_bert": lambda: models.DistilBertTokenizer(word_piece()),
         "electra": lambda: models.ElectraTokenizer(word_piece(), lowercase=True),
         "f_net": lambda: models.FNetTokenizer(albert_proto, **rules),
+        "modern_bert": lambda: models.ModernBertTokenizer(
+            *modern_byte_pair(), unsplittable_tokens=ADDED
+        ),
         "mpnet": lambda: models.MPNetTokenizer(mpnet_pieces(), lowercase=True),
         "roberta": lambda: models.RobertaTokenizer(*byte_pair()),
         "bart": lambda: models.BartTokenizer(*byte_pair()),

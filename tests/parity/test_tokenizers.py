@@ -21,6 +21,7 @@ from clozework.models.albert import AlbertTokenizer
 from clozework.models.bert import BertTokenizer
 from clozework.models.deberta_v3 import DebertaV3Tokenizer
 from clozework.models.gemma import GemmaTokenizer
+from clozework.models.modern_bert import ModernBertTokenizer
 from clozework.models.roberta import RobertaTokenizer
 from clozework.models.xlm_roberta import XLMRobertaTokenizer
 from clozework.tokenizers import SentencePieceTokenizer
@@ -135,6 +136,44 @@ def test_byte_pair_ids_are_those_of_transformers(
     assert_same_ids(
         ours.encode_ids(TEXTS, **options), upstream_ids(upstream, TEXTS, **options), TEXTS
     )
+
+
+@pytest.fixture(scope="module")
+def modern_bert_file(byte_pairs, tmp_path_factory):
+    """A `tokenizer.json` with everything that ModernBERT's has."""
+    tokenizer = tokenizers.Tokenizer.from_str(byte_pairs)
+    tokenizer.normalizer = tokenizers.normalizers.NFC()
+    tokenizer.add_tokens(["|||IP_ADDRESS|||", *(" " * n for n in range(24, 1, -1))])
+    specials = ["<|padding|>", "<|endoftext|>", "[UNK]", "[CLS]", "[SEP]", "[PAD]"]
+    mask = tokenizers.AddedToken("[MASK]", lstrip=True)
+    tokenizer.add_special_tokens([*specials, mask])
+    tokenizer.add_tokens(["[unused0]", "[unused1]"])
+    path = tmp_path_factory.mktemp("modern_bert") / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path
+
+
+@pytest.mark.parametrize("special_tokens_in_strings", [False, True])
+def test_modern_bert_ids_are_those_of_transformers(modern_bert_file, special_tokens_in_strings):
+    ours = ModernBertTokenizer.from_hugging_face_file(modern_bert_file)
+    upstream = transformers.PreTrainedTokenizerFast(tokenizer_file=str(modern_bert_file))
+    options = {"special_tokens_in_strings": special_tokens_in_strings}
+    indented = [text.replace(" ", " " * (2 + i % 30)) for i, text in enumerate(FEWER_TEXTS)]
+    more = ["a   [MASK]\u0338 <|endoftext|>\u0338  [unused1]\u0301", "|||IP_ADDRESS||||  "]
+    texts = [*FEWER_TEXTS, *indented, *more]
+    # These are special to the file, and text to us.
+    texts = [text for text in texts if not re.search("</?s>|<(pad|unk|mask)>", text)]
+    assert_same_ids(
+        ours.encode_ids(texts, **options), upstream_ids(upstream, texts, **options), texts
+    )
+
+
+def test_offsets_of_composed_characters_cover_their_marks(modern_bert_file):
+    tokenizer = ModernBertTokenizer.from_hugging_face_file(modern_bert_file)
+    for text in ("cafe\u0301 e\u0302\u0301, \u1112\u1161\u11ab", "e\u0301e\u0301 x\u0338!\u0338"):
+        offsets = tokenizer.encode([text])[0].offsets
+        covered = {i for start, end in offsets for i in range(start, end)}
+        assert covered == {i for i, character in enumerate(text) if character != " "}, text
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,7 @@ LAYERS = {
     "head of functions": lambda: layers.MaskedLMHead(
         10, activation=keras.activations.softmax, intermediate_activation=cubed
     ),
+    "head without biases": lambda: layers.MaskedLMHead(10, use_intermediate_bias=False),
     "head of an embedding": lambda: layers.MaskedLMHead(
         token_embedding=layers.ReversibleEmbedding(10, 8)
     ),
@@ -52,6 +53,10 @@ LAYERS = {
         16, 2, 32, 4, dropout=0.2, activation="gelu"
     ),
     "rotations": lambda: layers.RotaryEmbedding(100, 2.0, "yarn", 16.0, truncate=False),
+    "rotating block": lambda: layers.RotaryEncoderBlock(
+        16, 2, 6, 100.0, 0.2, "relu", 1e-4, False, "he_normal"
+    ),
+    "rotating": lambda: layers.RotarySelfAttention(2, 8, 6, 100.0, 0.2, "he_normal"),
     "root mean squares": lambda: layers.RMSNormalization(1e-3),
     "gemma": lambda: layers.GemmaDecoderBlock(8, 16, 4, 2, 1, False, True, True, 5.0, True, 7),
 }

@@ -25,6 +25,21 @@ def test_padding_counts_for_nothing(mode):
     )
 
 
+@pytest.mark.parametrize("mode", EXPECTED)
+def test_texts_that_share_rows_are_pooled_apart(mode):
+    # The second text lies before the first, in another row; the third has no tokens.
+    vectors = np.concatenate([VECTORS[1:2], VECTORS[0:1]]).astype("float32")
+    mask = np.array([[3, 3, 0, 0, 0], [2, 2, 2, 2, 2]])
+    first_tokens = np.array([5, 0, 9], "int32")
+    pooled = layers.TextPooling(mode).pool_packed(
+        keras.ops.convert_to_tensor(vectors), mask, first_tokens=first_tokens
+    )
+    pooled = keras.ops.convert_to_numpy(pooled)
+    np.testing.assert_allclose(pooled[:2], np.array(EXPECTED[mode])[:2], rtol=0, atol=1e-6)
+    if mode != "cls":
+        np.testing.assert_array_equal(pooled[2], np.zeros(4))
+
+
 def test_half_floats_keep_the_mean_of_many_tokens():
     ones = np.full((1, 4096, 2), 1.0, "float16")
     mask = np.ones((1, 4096), "int32")

@@ -125,7 +125,7 @@ def test_texts_that_are_cut_are_counted_once(preprocessor):
 def test_a_task_says_once_that_texts_are_cut():
     classifier = tiny_classifier()
     texts = ["a " * 40, "b"] * 4
-    with pytest.warns(ClozeworkWarning, match="1 of 2 texts have more than 16 tokens") as caught:
+    with pytest.warns(ClozeworkWarning, match="4 of 8 texts have more than 16 tokens") as caught:
         classifier.predict(texts, batch_size=2, verbose=0)
     assert [w.category for w in caught].count(ClozeworkWarning) == 1
     # Warnings are errors here.

@@ -131,7 +131,8 @@ def test_the_first_token_of_a_word_is_trained_on_and_no_other(tagger):
     words = [["foxs", "."], ["the"]]
     texts, tags = tagger.prepare_examples(words, [["I-PER", "B-PER"], ["O"]])
     x, y, weights = tagger._training_batch(texts, tags, None)
-    assert weights[:, :6].tolist() == [[0, 1, 0, 1, 0, 0], [0, 1, 0, 0, 0, 0]]
+    # Both texts in one row.
+    assert weights[:, :10].tolist() == [[0, 1, 0, 1, 0, 0, 1, 0, 0, 0]]
     assert y[0, :4].tolist() == [0, 2, 0, 1]
     assert x["token_ids"].shape == y.shape == weights.shape
 

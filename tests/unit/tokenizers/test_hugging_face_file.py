@@ -126,6 +126,57 @@ def test_byte_pairs_are_read(stored):
     assert BytePair.from_hugging_face_file(path).merges == MERGES
 
 
+def test_tokens_added_to_byte_pairs_are_never_split(stored):
+    upstream = byte_pair()
+    upstream.add_special_tokens(["<s>", tokenizers.AddedToken("<mask>", lstrip=True)])
+    upstream.add_tokens(["  ", "ox ox"])
+    ours = BytePair.from_hugging_face_file(stored(upstream))
+    assert ours.unsplittable_tokens == ["  ", "ox ox"]
+    # Special tokens come first, and take the spaces before them along.
+    for text in ("ab  ab", "fox ox ox", "fox  ox  ox", "ab   <mask>", "a  <s>  ox ox"):
+        rows = ours.encode_ids([text], special_tokens_in_strings=True)
+        assert rows == [upstream.encode(text).ids], text
+    assert ours.detokenize(ours("ab  fox ox oxa")) == "ab  fox ox oxa"
+    assert BytePair(ours.vocabulary, MERGES, unsplittable_tokens=["  "])("  fox  ").tolist() == [
+        *(ours.vocabulary["  "], 8, 11, ours.vocabulary["  "])
+    ]
+
+
+def test_byte_pairs_are_written_and_read_again(tmp_path):
+    class Composing(BytePair):
+        unicode_form = "NFC"
+        num_separators = 2
+
+    vocabulary = {**BYTE_PAIRS, "Ã": 15, "\xa9": 16, "fo!": 17}
+    ours = Composing(vocabulary, MERGES, unsplittable_tokens=["fo!"], add_prefix_space=True)
+    path = tmp_path / "tokenizer.json"
+    ours.to_hugging_face_file(path)
+    again = Composing.from_hugging_face_file(path)
+    assert (again.vocabulary, again.merges) == (vocabulary, MERGES)
+    assert again.get_config() == ours.get_config()
+    # An accent by itself, composed; the token ends behind it.
+    encodings = [tokenizer.encode(["e\u0301fo!"])[0] for tokenizer in (ours, again)]
+    assert encodings[0] == encodings[1] == ([7, 15, 16, 17], [(0, 0), (0, 2), (0, 2), (2, 5)])
+    rows = tokenizers.Tokenizer.from_file(str(path)).encode_batch(["fox", ("ab", "fo!")])
+    assert [(row.ids, row.type_ids) for row in rows] == [
+        ([0, 13, 2], [0, 0, 0]),
+        ([0, 7, 6, 2, 2, 17, 2], [0, 0, 0, 0, 0, 1, 1]),
+    ]
+
+
+def test_byte_pairs_with_rules_of_unknown_tokens_are_not_written(tmp_path):
+    ours = BytePair({**BYTE_PAIRS, "abfox": 15}, [*MERGES, "f ox", "ab fox"])
+    with pytest.raises(PresetError, match="name tokens that the vocabulary has not: 'fox'. Add"):
+        ours.to_hugging_face_file(tmp_path / "tokenizer.json")
+
+
+def test_an_added_token_that_takes_spaces_along_is_refused(stored):
+    upstream = byte_pair()
+    upstream.add_tokens([tokenizers.AddedToken("ox ox", rstrip=True)])
+    with pytest.raises(PresetError, match="added token 'ox ox' with rstrip True; .* only False"):
+        BytePair.from_hugging_face_file(stored(upstream))
+
+
 def test_a_unigram_model_is_restored(stored, tmp_path, default_charsmap):
     path = stored(unigram(normalizers.Precompiled(default_charsmap)))
     ours = SentencePiece.from_hugging_face_file(path, sequence_length=9)

@@ -1,0 +1,243 @@
+"""Texts of any lengths in rows of few lengths: next to no padding, few shapes to compile.
+
+A row holds one text behind another, and `padding_mask` tells them apart: 0 is padding, and each
+text of a step has a number of its own, from 2 on. `first_tokens` says where each text begins.
+"""
+
+import bisect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["FIRST_TOKENS", "SHORTEST_TEXT", "PackedRows", "plan_batch", "plan_steps"]
+
+# The input that packed rows have beside the model's own. Sorted by name it is the first of them,
+# and Keras weighs the loss of a batch by the length of its first input: the number of texts.
+FIRST_TOKENS = "first_tokens"
+
+_ROW_LENGTHS = tuple(2**i for i in range(4, 15))
+# Where there is more than this to compute, rows are no shorter: products of matrices are as fast
+# as they get, and attention over them costs next to nothing.
+_USUAL_ROW_LENGTH = 128
+_ROW_LENGTH_IN_TRAINING = 256
+# Texts are rarely shorter, and a slot for each of them costs little.
+SHORTEST_TEXT = 4
+# A step that is not full has a half, a quarter or an eighth of the rows.
+_HALVINGS = 3
+
+
+@dataclass(frozen=True)
+class PackedRows:
+    """Which text lies where in the rows of one step.
+
+    Attributes:
+        num_rows, row_length: Shape of the rows.
+        num_slots: How many texts the step has room for.
+        texts: Numbers of the texts, in the order of their slots.
+        rows, starts: Where each of them begins.
+        lengths: Number of tokens of each.
+    """
+
+    num_rows: int
+    row_length: int
+    num_slots: int
+    texts: tuple[int, ...]
+    rows: tuple[int, ...]
+    starts: tuple[int, ...]
+    lengths: tuple[int, ...]
+
+    def pack(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the inputs of the step.
+
+        Args:
+            arrays: Inputs `(texts, tokens)` without packing, each text from the start of its row;
+                what is not about tokens is `mask_positions`, `(texts, masks)`.
+
+        Returns:
+            The same, of shape `(rows, row_length)`; `first_tokens` is `(slots,)` and counts through
+            all rows, as `mask_positions` `(slots, masks)` do. Slots without a text point at the
+            first token of all.
+        """
+        first_tokens = np.zeros(self.num_slots, "int32")
+        first_tokens[: len(self.texts)] = self._flat_starts()
+        packed: dict[str, np.ndarray] = {FIRST_TOKENS: first_tokens}
+        for name, values in arrays.items():
+            if name == "padding_mask":
+                numbers = np.arange(2, 2 + len(self.texts), dtype="int32")
+                packed[name] = self._spread(numbers.__getitem__, "int32")
+            elif name == "mask_positions":
+                positions = np.zeros((self.num_slots, values.shape[1]), "int32")
+                positions[: len(self.texts)] = values[list(self.texts)]
+                packed[name] = positions + first_tokens[:, None]
+            else:
+                packed[name] = self.spread(values)
+        return packed
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Returns values of tokens `(texts, tokens)` where their tokens lie, elsewhere zeros."""
+        return self._spread(
+            lambda slot: values[self.texts[slot], : self.lengths[slot]], values.dtype
+        )
+
+    def take(self, values: np.ndarray, slot: int, axis: int) -> np.ndarray:
+        """Returns the part of values `(rows, ...)` that belongs to the tokens of a text.
+
+        Args:
+            values: Values of all rows.
+            slot: The text's.
+            axis: That of the tokens, in `values`.
+        """
+        start = self.starts[slot]
+        of_tokens = [slice(None)] * values.ndim
+        of_tokens[axis] = slice(start, start + self.lengths[slot])
+        return values[(self.rows[slot], *of_tokens[1:])]
+
+    def _flat_starts(self) -> np.ndarray:
+        return np.asarray(self.rows) * self.row_length + np.asarray(self.starts)
+
+    def _spread(self, values_of, dtype) -> np.ndarray:
+        spread = np.zeros((self.num_rows, self.row_length), dtype)
+        for slot, (row, start, length) in enumerate(
+            zip(self.rows, self.starts, self.lengths, strict=True)
+        ):
+            spread[row, start : start + length] = values_of(slot)
+        return spread
+
+
+def plan_steps(
+    lengths: Sequence[int],
+    *,
+    tokens_per_step: int,
+    longest_row: int | None = None,
+    shortest_text: int = SHORTEST_TEXT,
+) -> list[PackedRows]:
+    """Returns steps that hold all texts, long texts first.
+
+    Whatever the texts, there are at most twelve shapes of up to 512 tokens a row.
+
+    Args:
+        lengths: Number of tokens of each text.
+        tokens_per_step: How much is computed at once, unless a text is longer.
+        longest_row: Most tokens that the model can read; None for any number.
+        shortest_text: A row has one slot for so many tokens.
+
+    Example:
+    >>> [step] = plan_steps([5, 30, 20, 60, 9], tokens_per_step=1024)
+    >>> step.num_rows, step.row_length, step.texts
+    (1, 128, (3, 1, 2, 4, 0))
+    """
+
+    def slots(row_length: int) -> int:
+        return max(row_length // shortest_text, 1)
+
+    lengths = [max(length, 1) for length in lengths]
+    row_lengths = _row_lengths(max(lengths, default=1), longest_row)
+    total = sum(lengths)
+    shortest = min(_USUAL_ROW_LENGTH, tokens_per_step)
+    if total < shortest and len(lengths) <= slots(total):
+        # All of them in one short row.
+        shortest = tokens_per_step = total
+    steps = []
+    by_length = _filled_rows(lengths, row_lengths, shortest, texts_in_row=slots)
+    for row_length, rows in by_length.items():
+        most = max(tokens_per_step // row_length, 1)
+        counts = sorted({max(most >> i, 1) for i in range(_HALVINGS + 1)})
+        for start in range(0, len(rows), most):
+            part = rows[start : start + most]
+            num_rows = counts[bisect.bisect_left(counts, len(part))]
+            num_slots = num_rows * slots(row_length)
+            steps.append(_placed(part, lengths, (num_rows, row_length), num_slots))
+    return steps
+
+
+def plan_batch(lengths: Sequence[int], *, longest_row: int | None = None) -> PackedRows:
+    """Returns one step that holds all texts of a batch in their order: a slot for each.
+
+    Args:
+        lengths: Number of tokens of each text.
+        longest_row: Most tokens that the model can read; None for any number.
+
+    Example:
+    >>> batch = plan_batch([100, 200, 30])
+    >>> batch.num_rows, batch.row_length, batch.texts
+    (2, 256, (0, 1, 2))
+    """
+    lengths = [max(length, 1) for length in lengths]
+    row_lengths = _row_lengths(max(lengths), longest_row)
+    needed = max(*lengths, min(sum(lengths), _ROW_LENGTH_IN_TRAINING), 1)
+    row_length = _at_least(row_lengths, needed)
+    [rows] = _filled_rows(
+        lengths, row_lengths, row_length, texts_in_row=lambda _: len(lengths)
+    ).values()
+    in_order = _placed(rows, lengths, (_rounded(len(rows)), row_length), len(lengths))
+    order = np.argsort(in_order.texts)
+    return PackedRows(
+        in_order.num_rows,
+        row_length,
+        len(lengths),
+        texts=tuple(range(len(lengths))),
+        rows=tuple(in_order.rows[i] for i in order),
+        starts=tuple(in_order.starts[i] for i in order),
+        lengths=tuple(lengths),
+    )
+
+
+def _row_lengths(longest_text: int, longest_row: int | None) -> list[int]:
+    """Returns the lengths that rows may have; the last one holds the longest text."""
+    longest = longest_row or max(1 << (longest_text - 1).bit_length(), _ROW_LENGTH_IN_TRAINING)
+    return [*(length for length in _ROW_LENGTHS if length < longest), longest]
+
+
+def _at_least(row_lengths: list[int], needed: int) -> int:
+    return row_lengths[min(bisect.bisect_left(row_lengths, needed), len(row_lengths) - 1)]
+
+
+def _rounded(num_rows: int) -> int:
+    """Returns the next number of three bits and zeros, which is at most a quarter more."""
+    step = 1 << max(num_rows.bit_length() - 3, 0)
+    return -(-num_rows // step) * step
+
+
+def _filled_rows(
+    lengths: list[int], row_lengths: list[int], shortest: int, *, texts_in_row
+) -> dict[int, list[list[int]]]:
+    """Returns rows of texts, by their lengths: each text goes where the least room is left over."""
+    rows: dict[int, list[list[int]]] = {}
+    # Room left and number of each open row, the least first.
+    open_rows: list[tuple[int, int]] = []
+    members: list[tuple[int, list[int]]] = []
+    for text in np.argsort(-np.asarray(lengths), kind="stable").tolist():
+        length = lengths[text]
+        place = bisect.bisect_left(open_rows, (length, -1))
+        if place < len(open_rows):
+            room, number = open_rows.pop(place)
+        else:
+            room, number = _at_least(row_lengths, max(length, shortest)), len(members)
+            members.append((room, []))
+            rows.setdefault(room, []).append(members[-1][1])
+        row_length, row = members[number]
+        row.append(text)
+        if room > length and len(row) < texts_in_row(row_length):
+            bisect.insort(open_rows, (room - length, number))
+    return rows
+
+
+def _placed(
+    rows: list[list[int]], lengths: list[int], shape: tuple[int, int], num_slots: int
+) -> PackedRows:
+    texts = [text for row in rows for text in row]
+    numbers = [number for number, row in enumerate(rows) for _ in row]
+    starts = [
+        start
+        for row in rows
+        for start in np.cumsum([0, *(lengths[text] for text in row[:-1])]).tolist()
+    ]
+    return PackedRows(
+        *shape,
+        num_slots,
+        texts=tuple(texts),
+        rows=tuple(numbers),
+        starts=tuple(starts),
+        lengths=tuple(lengths[text] for text in texts),
+    )

@@ -1,0 +1,72 @@
+"""Attention of queries to keys, in the order of computation that is the fastest."""
+
+import keras
+from keras import ops
+
+from clozework.layers.text_masks import joined_masks
+
+__all__ = ["HeadsFirstAttention", "dot_product_attention"]
+
+
+def dot_product_attention(query, key, value, *, mask, scale, dropout):
+    """Returns the values joined by the scores of query and key, and the scores.
+
+    Heads come before tokens in the products of matrices: with tokens first, XLA computes them on a
+    CPU in a third of the speed.
+
+    Args:
+        query: `(batch, query tokens, heads, head_dim)`.
+        key, value: `(batch, tokens, heads, head_dim)`.
+        mask: `(batch, query tokens, tokens)`, 1 where attention is allowed; None for everywhere.
+        scale: What the query is multiplied by.
+        dropout: Called with the scores after the softmax.
+
+    Returns:
+        `(batch, query tokens, heads, head_dim)`, and the scores `(batch, heads, query tokens,
+        tokens)`.
+    """
+    query = ops.swapaxes(query * ops.cast(scale, query.dtype), 1, 2)
+    scores = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))
+    if mask is not None:
+        lowest = -3e4 if keras.backend.standardize_dtype(scores.dtype) == "float16" else -1e9
+        scores = ops.where(ops.expand_dims(ops.cast(mask, "bool"), 1), scores, lowest)
+    scores = ops.softmax(scores, axis=-1)
+    x = ops.matmul(dropout(scores), ops.swapaxes(value, 1, 2))
+    return ops.swapaxes(x, 1, 2), scores
+
+
+@keras.saving.register_keras_serializable("clozework")
+class HeadsFirstAttention(keras.layers.MultiHeadAttention):
+    """`keras.layers.MultiHeadAttention`, but faster; see `dot_product_attention`.
+
+    Arguments, call arguments and outputs are the same, as are the names of stored weights.
+
+    Example:
+    >>> HeadsFirstAttention(num_heads=2, key_dim=4)(np.ones((1, 3, 8)), np.ones((1, 3, 8))).shape
+    (1, 3, 8)
+    """
+
+    def _compute_attention(
+        self,
+        query,
+        key,
+        value,
+        attention_mask=None,
+        training=None,
+        return_attention_scores=False,
+        use_causal_mask=False,
+    ):
+        if use_causal_mask:
+            causal_mask = self._compute_causal_mask(query, value)
+            attention_mask = joined_masks(attention_mask, causal_mask)
+        return dot_product_attention(
+            query,
+            key,
+            value,
+            mask=attention_mask,
+            scale=self._inverse_sqrt_key_dim,
+            dropout=lambda scores: self._dropped(scores, training),
+        )
+
+    def _dropped(self, scores, training):
+        return self._dropout_layer(scores, training=training) if self._dropout > 0 else scores

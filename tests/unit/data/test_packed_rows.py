@@ -1,0 +1,130 @@
+"""Texts in rows: none is lost, little room is, and shapes are few."""
+
+import numpy as np
+import pytest
+
+from clozework.data import FIRST_TOKENS, plan_batch, plan_steps, read_ahead
+
+
+def realistic_lengths(count, seed=0):
+    """Number of tokens of texts as they are: most short, a few long."""
+    lengths = np.random.default_rng(seed).lognormal(np.log(40), 0.9, count)
+    return np.clip(lengths, 3, 512).astype(int).tolist()
+
+
+def computed(steps):
+    return sum(step.num_rows * step.row_length for step in steps)
+
+
+def assert_apart(step):
+    """No two texts share a place, and none goes over the end of a row."""
+    used = np.zeros((step.num_rows, step.row_length), int)
+    for row, start, length in zip(step.rows, step.starts, step.lengths, strict=True):
+        assert start + length <= step.row_length
+        used[row, start : start + length] += 1
+    assert used.max() == 1
+    assert len(step.texts) <= step.num_slots
+
+
+def test_each_text_lies_in_one_step_and_in_a_place_of_its_own():
+    lengths = realistic_lengths(500)
+    steps = plan_steps(lengths, tokens_per_step=1024, longest_row=512)
+    for step in steps:
+        assert_apart(step)
+        assert step.lengths == tuple(lengths[text] for text in step.texts)
+    assert sorted(text for step in steps for text in step.texts) == list(range(500))
+
+
+def test_next_to_no_room_is_lost():
+    lengths = realistic_lengths(1024)
+    steps = plan_steps(lengths, tokens_per_step=1024, longest_row=512)
+    assert computed(steps) <= 1.06 * sum(lengths)
+
+
+def test_shapes_are_at_most_twelve():
+    shapes = set()
+    for seed in range(300):
+        generator = np.random.default_rng(seed)
+        lengths = generator.integers(1, generator.integers(2, 513), generator.integers(1, 60))
+        steps = plan_steps(lengths.tolist(), tokens_per_step=1024, longest_row=512)
+        shapes |= {(step.num_rows, step.row_length, step.num_slots) for step in steps}
+    assert len(shapes) <= 12
+
+
+def test_a_text_alone_has_a_row_of_its_length():
+    [step] = plan_steps([20], tokens_per_step=1024, longest_row=512)
+    assert (step.num_rows, step.row_length) == (1, 32)
+
+
+def test_very_short_texts_all_find_a_place():
+    steps = plan_steps([1] * 300, tokens_per_step=64, longest_row=16)
+    assert sum(len(step.texts) for step in steps) == 300
+    for step in steps:
+        assert_apart(step)
+
+
+@pytest.mark.parametrize("longest_row", [7, 24, 512, None])
+def test_rows_are_no_longer_than_the_model_can_read(longest_row):
+    lengths = [7, 3, 1, 7, 2]
+    for step in [
+        *plan_steps(lengths, tokens_per_step=16, longest_row=longest_row),
+        plan_batch(lengths, longest_row=longest_row),
+    ]:
+        assert step.row_length <= (longest_row or 256)
+        assert_apart(step)
+
+
+def test_a_batch_keeps_the_order_of_its_texts():
+    lengths = realistic_lengths(32)
+    batch = plan_batch(lengths, longest_row=512)
+    assert batch.texts == tuple(range(32))
+    assert batch.num_slots == 32
+    assert batch.lengths == tuple(lengths)
+    assert_apart(batch)
+
+
+def test_batches_of_training_lose_little_room_and_have_few_shapes():
+    lengths = realistic_lengths(32 * 200)
+    batches = [
+        plan_batch(lengths[start : start + 32], longest_row=512)
+        for start in range(0, len(lengths), 32)
+    ]
+    assert computed(batches) <= 1.15 * sum(lengths)
+    assert len({(batch.num_rows, batch.row_length) for batch in batches}) <= 12
+
+
+def test_packed_inputs_hold_the_tokens_of_each_text():
+    arrays = {
+        "token_ids": np.array([[5, 6, 0], [7, 0, 0], [8, 9, 4]]),
+        "padding_mask": np.array([[1, 1, 0], [1, 0, 0], [1, 1, 1]]),
+        "mask_positions": np.array([[1, 0], [0, 0], [2, 1]]),
+    }
+    batch = plan_batch([2, 1, 3])
+    packed = batch.pack(arrays)
+    flat_ids, numbers = packed["token_ids"].ravel(), packed["padding_mask"].ravel()
+    for text, first in enumerate(packed[FIRST_TOKENS]):
+        is_own = numbers == text + 2
+        expected = arrays["token_ids"][text][arrays["padding_mask"][text] == 1]
+        np.testing.assert_array_equal(flat_ids[is_own], expected)
+        np.testing.assert_array_equal(
+            packed["mask_positions"][text], first + arrays["mask_positions"][text]
+        )
+
+
+def test_values_of_tokens_come_back_as_they_went():
+    values = np.arange(12).reshape(3, 4)
+    batch = plan_batch([2, 4, 3])
+    spread = batch.spread(values)
+    for text, length in enumerate([2, 4, 3]):
+        np.testing.assert_array_equal(batch.take(spread, text, axis=1), values[text, :length])
+
+
+def test_an_error_comes_where_the_item_would_have_come():
+    def items():
+        yield 1
+        raise ValueError("no second one")
+
+    ahead = read_ahead(items())
+    assert next(ahead) == 1
+    with pytest.raises(ValueError, match="no second one"):
+        next(ahead)
