@@ -27,6 +27,7 @@ __all__ = [
 _MODULES = "modules.json"
 _SETTINGS = "config_sentence_transformers.json"
 _LENGTHS = "sentence_bert_config.json"
+_TOKENIZER = "tokenizer_config.json"
 # Pooling mode -> their switch. `include_prompt` is another thing than a mode.
 _POOLING = {
     "mean": "pooling_mode_mean_tokens",
@@ -245,7 +246,9 @@ def _read_length(files: PresetFiles) -> int | None:
             f"('do_lower_case' in {_LENGTHS!r}), which Clozework does not. Its numbers would be "
             f"wrong."
         )
-    length = config.get("max_seq_length")
+    # Since version 5 the tokenizer says it.
+    tokenizer = files.read_json(_TOKENIZER) if files.has(_TOKENIZER) else {}
+    length = config.get("max_seq_length") or tokenizer.get("model_max_length")
     return length if isinstance(length, int) and length > 0 else None
 
 

@@ -45,10 +45,12 @@ def randomised(module):
     return module
 
 
-def their_model(directory, pooling, *steps):
+def their_model(directory, pooling, *steps, max_length=16):
     # FNet computes on padding: its vectors are those of rows of one length.
     options = {"text": FULL_ROWS} if directory.name == "f_net" else {}
-    transformer = modules.Transformer(str(directory), max_seq_length=16, processing_kwargs=options)
+    transformer = modules.Transformer(
+        str(directory), max_seq_length=max_length, processing_kwargs=options
+    )
     width = transformer.get_embedding_dimension()
     pooled = modules.Pooling(width, pooling_mode=pooling)
     return sentence_transformers.SentenceTransformer(
@@ -157,4 +159,12 @@ def test_a_directory_of_before_version_2_is_read(encoders, tmp_path):
     # All that there was at the top.
     (old / "config.json").write_text('{"__version__": "0.3.0"}', encoding="utf-8")
     ours = models.TextEmbedder.from_preset(old)
+    np.testing.assert_allclose(ours.embed(SENTENCES), theirs.encode(SENTENCES), rtol=0, atol=1e-5)
+
+
+def test_texts_are_cut_where_theirs_are(encoders, tmp_path):
+    theirs = their_model(encoders / "bert", "mean", max_length=7)
+    theirs.save(str(tmp_path / "theirs"))
+    ours = models.TextEmbedder.from_preset(tmp_path / "theirs")
+    assert ours.preprocessor.sequence_length == 7
     np.testing.assert_allclose(ours.embed(SENTENCES), theirs.encode(SENTENCES), rtol=0, atol=1e-5)
