@@ -62,6 +62,7 @@ SAVED = {
     "FNetTextClassifier": "float8",
     "GemmaCausalLM": "int8",
     "MPNetMaskedLM": "float8",
+    "ModernBertTokenClassifier": "float8",
     "RobertaMaskedLM": "int4",
     "XLMRobertaMaskedLM": "float8",
 }
