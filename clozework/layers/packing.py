@@ -157,6 +157,12 @@ class MultiSegmentPacker:
         end = self.end_value if add_end_value else []
         specials = len(start) + len(end) + len(self.sep_value) * (len(segments) - 1)
         room = _room(length, specials)
+        if len(segments) == 1:
+            # Most texts are one segment; there is nothing to share, and nothing to number.
+            rows = [[*start, *row[:room], *end] for row in segments[0]]
+            token_ids = _padded(rows, length, self.pad_value, self.padding_side)
+            segment_ids = np.zeros((len(rows), length), "int32")
+            return (token_ids, segment_ids) if is_batch else (token_ids[0], segment_ids[0])
         share = _round_robin if self.truncate == "round_robin" else _waterfall
         closings = [self.sep_value] * (len(segments) - 1) + [end]
         ids, numbers = [], []
