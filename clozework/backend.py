@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clozework.caches import cache_directory
-from clozework.errors import MissingPackageError
+from clozework.errors import ConfigError, MissingPackageError
 
 __all__ = [
     "BackendChoice",
@@ -92,7 +92,11 @@ def prepare_backend() -> BackendChoice:
 
 
 def require_backend(choice: BackendChoice) -> None:
-    """Raises `MissingPackageError` if the chosen backend is not there; imports nothing."""
+    """Raises `MissingPackageError` if the chosen backend is not there; imports nothing.
+
+    Raises `ConfigError` if Keras could not be imported for its config.
+    """
+    _check_keras_config()
     if choice.backend in installed_backends():
         return
     if choice.backend is None:
@@ -372,6 +376,19 @@ def configured_backend() -> str | None:
         return None
     backend = config.get("backend") if isinstance(config, dict) else None
     return backend if isinstance(backend, str) else None
+
+
+def _check_keras_config() -> None:
+    """Raises `ConfigError` for a config that Keras cannot take; of broken JSON it takes no note."""
+    try:
+        config = json.loads(keras_config_path().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if "keras" not in sys.modules and not isinstance(config, dict):
+        raise ConfigError(
+            f"Keras cannot be imported: its config {keras_config_path()} holds {config!r:.40}, "
+            f'not an object such as {{"backend": "jax"}}. Correct the file, or delete it.'
+        )
 
 
 def _write_keras_config(backend: str) -> None:

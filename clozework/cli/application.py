@@ -4,7 +4,10 @@
 or a client for downloads when it is imported itself: these imports stand inside the commands.
 """
 
+import errno
 import functools
+import os
+import signal
 import sys
 import warnings
 
@@ -24,6 +27,9 @@ from clozework.errors import ClozeworkError
 
 __all__ = ["application", "main"]
 
+# What a shell expects of a program that Ctrl-C ended.
+_INTERRUPTED = 130
+
 
 class _Application(click.Group):
     """A group whose commands report our errors in a sentence."""
@@ -35,6 +41,14 @@ class _Application(click.Group):
             if ctx.params["debug"]:
                 raise
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            # Of a pipe that nobody reads any more, as of `| head`, click takes no note.
+            if ctx.params["debug"] or error.errno == errno.EPIPE:
+                raise
+            raise click.ClickException(f"{error.strerror or error}{_place(error)}.") from error
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(_INTERRUPTED)
 
 
 @click.group(cls=_Application, context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,8 +74,27 @@ application.add_command(doctor)
 def main() -> None:
     """Runs the command; the `clozework` script calls it."""
     sys.excepthook = _print_unexpected
+    signal.signal(signal.SIGINT, _interrupt)
     warnings.showwarning = functools.partial(_print_warning)
     application(prog_name="clozework")
+
+
+def _interrupt(_number, frame) -> None:
+    """Ends the program at Ctrl-C.
+
+    While packages are imported nothing has been written yet, and native code among them does not
+    bear an exception in its midst: JAX crashes.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os.write(2, b"Interrupted.\n")
+            os._exit(_INTERRUPTED)
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def _place(error: OSError) -> str:
+    return f": {error.filename}" if error.filename else ", while results were written or read"
 
 
 def _print_unexpected(kind: type[BaseException], error: BaseException, _traceback) -> None:

@@ -41,12 +41,14 @@ class Finish:
             batch = (*batch, None, None)[:3] if isinstance(batch, tuple) else (batch, None, None)
         x, y, sample_weight = batch
         if self.class_weight is not None:
-            if sample_weight is not None:
+            is_of_tokens = _is_of_tokens(y, sample_weight)
+            if sample_weight is not None and not is_of_tokens:
                 raise InputError(
                     "Both sample_weight and class_weight were given, or class_weight for a task "
                     "that weights its labels itself. Multiply them into one sample_weight."
                 )
-            sample_weight = _class_weights(y, self.class_weight)
+            weights = _class_weights(y, self.class_weight, is_of_tokens=is_of_tokens)
+            sample_weight = weights * sample_weight if is_of_tokens else weights
         if sample_weight is not None:
             return x, y, sample_weight
         return (x,) if y is None else (x, y)
@@ -277,10 +279,21 @@ def _seed(seed: int | None) -> int:
     return random.randrange(2**32) if seed is None else seed
 
 
-def _class_weights(y, class_weight: Mapping[int, float]) -> np.ndarray:
-    """Returns the weight of each example's class; of a vector, the greatest entry is the class."""
+def _is_of_tokens(y, sample_weight) -> bool:
+    """Tells whether each label of a row has a weight of its own, as those of tokens have."""
+    arrays = isinstance(y, np.ndarray) and isinstance(sample_weight, np.ndarray)
+    return arrays and y.ndim == 2 and y.shape == sample_weight.shape
+
+
+def _class_weights(y, class_weight: Mapping[int, float], *, is_of_tokens: bool) -> np.ndarray:
+    """Returns the weight of the class of each example, or of each token.
+
+    Of an example's vector, the greatest entry is the class.
+    """
     if not isinstance(y, np.ndarray):
         raise InputError("class_weight was given, but there are no labels: give y.")
-    classes = y.argmax(axis=-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y))
+    is_vector = y.ndim > 1 and y.shape[-1] > 1 and not is_of_tokens
+    classes = y.argmax(axis=-1) if is_vector else y.reshape(-1)
     weights = [class_weight.get(round(label), 1.0) for label in classes.tolist()]
-    return np.asarray(weights, dtype=keras.config.floatx())
+    weights = np.asarray(weights, dtype=keras.config.floatx())
+    return weights.reshape(y.shape) if is_of_tokens else weights

@@ -1,7 +1,8 @@
 """Collections of examples with their labels and weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from clozework.data.arrays import Arrays, read_arrays, read_labels, read_weights
 from clozework.data.columns import as_frame, kind_of
@@ -52,7 +53,9 @@ def read_examples(x, y=None, sample_weight=None, *, is_text: bool) -> Examples:
             'x=splits["train"]["text"], y=splits["train"]["label"].'
         )
     if is_text and y is None and kind_of(x) == "datasets.Dataset":
-        x, y, sample_weight = read_row(dict(as_frame(x) or ()))
+        columns = dict(as_frame(x) or ())
+        x, y, sample_weight = read_row(columns)
+        _check_rows_are_examples(columns)
     features = read_texts(x) if is_text else read_arrays(x)
     examples = Examples(
         features,
@@ -81,3 +84,17 @@ def read_row(row: dict) -> tuple:
             'y=dataset["..."], or of a stream ((row["..."], row["..."]) for row in dataset).'
         )
     return row["text"], row[labels[0]] if labels else None, row.get("sample_weight")
+
+
+def _check_rows_are_examples(columns: Mapping[str, Any]) -> None:
+    """Raises `InputError` for a table whose rows seem to be batches: lists of the same length."""
+    rows = zip(*columns.values(), strict=True) if len(columns) > 1 else ()
+    first = next(iter(rows), ())
+    lengths = {len(cell) if isinstance(cell, list | tuple) else None for cell in first}
+    if len(lengths) == 1 and None not in lengths:
+        raise InputError(
+            f"Each row of x has lists of {lengths.pop()} in all of its columns "
+            f"({', '.join(map(repr, columns))}), as a batch has. Hand in the dataset as it was "
+            f"before `batch`, with `batch_size`; or iter(x) for its batches; or, if these are "
+            f'examples of several texts with several labels, x["text"] and y.'
+        )

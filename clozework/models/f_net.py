@@ -36,6 +36,8 @@ from clozework.tasks import (
     PooledOutputClassifier,
     QuestionAnswerer,
     TextClassifierPreprocessor,
+    TextEmbedder,
+    TextEmbedderPreprocessor,
     TokenClassifier,
 )
 from clozework.tokenizers import SentencePieceTokenizer
@@ -47,6 +49,8 @@ __all__ = [
     "FNetQuestionAnswerer",
     "FNetTextClassifier",
     "FNetTextClassifierPreprocessor",
+    "FNetTextEmbedder",
+    "FNetTextEmbedderPreprocessor",
     "FNetTokenClassifier",
     "FNetTokenizer",
 ]
@@ -179,6 +183,19 @@ class FNetTextClassifier(PooledOutputClassifier):
     preprocessor_cls = FNetTextClassifierPreprocessor
 
 
+class FNetTextEmbedderPreprocessor(TextEmbedderPreprocessor):
+    """Turns strings into inputs for `FNetTextEmbedder`."""
+
+    backbone_cls = FNetBackbone
+    tokenizer_cls = FNetTokenizer
+
+
+class FNetTextEmbedder(TextEmbedder):
+    """FNet pooled to one vector for a text, padding left out; see `TextEmbedder`."""
+
+    preprocessor_cls = FNetTextEmbedderPreprocessor
+
+
 class FNetTokenClassifier(TokenClassifier):
     """FNet with a classifier on each token's vector; see `TokenClassifier`."""
 
@@ -196,7 +213,13 @@ FAMILY = Family(
     title="FNet",
     backbone=FNetBackbone,
     tokenizer=FNetTokenizer,
-    tasks=(FNetMaskedLM, FNetTextClassifier, FNetTokenClassifier, FNetQuestionAnswerer),
+    tasks=(
+        FNetMaskedLM,
+        FNetTextClassifier,
+        FNetTextEmbedder,
+        FNetTokenClassifier,
+        FNetQuestionAnswerer,
+    ),
     aliases={
         "FNetClassifier": FNetTextClassifier,
         "FNetPreprocessor": FNetTextClassifierPreprocessor,

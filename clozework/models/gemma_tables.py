@@ -104,6 +104,7 @@ GEMMA = HuggingFaceFormat(
     heads={"CausalLM": _HEAD},
     tokenizer_class="GemmaTokenizer",
     tokenizer_files={"tokenizer.model": "proto"},
+    has_tokenizer_json=True,
     # Without it theirs would start no text.
     tokenizer_config={"add_bos_token": True},
     describes=lambda arguments: (
@@ -146,6 +147,7 @@ GEMMA_2 = HuggingFaceFormat(
     heads={"CausalLM": HuggingFaceHead(architecture="Gemma2ForCausalLM", rows=())},
     tokenizer_class="GemmaTokenizer",
     tokenizer_files=GEMMA.tokenizer_files,
+    has_tokenizer_json=True,
     tokenizer_config=GEMMA.tokenizer_config,
     describes=lambda arguments: (
         arguments["use_post_ffw_norm"]

@@ -65,6 +65,12 @@ class StoredObject:
                 f"{where} holds a {_registered_name(record)!r}, which Clozework does not have. "
                 f"`clozework presets` lists the families that it has."
             )
+        name = record["config"].get("name")
+        if name is not None and (not isinstance(name, str) or "/" in name):
+            raise PresetError(
+                f"The 'name' in {where} is {name!r}, but must be a string without '/'. Correct it, "
+                f"or leave it out."
+            )
         self.cls = cls
         self.arguments = {
             key: StoredObject(value, where) if _is_object(value) and key != "dtype" else value

@@ -6,7 +6,7 @@ loss, with another rank.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,12 @@ from clozework.presets.files import PresetFiles
 from clozework.presets.hugging_face import write_json
 from clozework.presets.hugging_face_format import HuggingFaceFormat
 from clozework.presets.tensor_files import read_safetensors, write_safetensors
-from clozework.presets.weight_map import WeightMap, stored_shape
+from clozework.presets.weight_map import Layer, WeightMap, stored_shape
 
 __all__ = ["Adapter", "read_adapters", "write_adapters"]
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
-_DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 # What would change the numbers in a way that Keras's adapters don't have.
 _FIXED = {
     "peft_type": ("LORA",),
@@ -61,6 +60,38 @@ class Adapter:
         return np.pad(self.down, [*axes, (0, missing)]), np.pad(self.up, [(0, missing), (0, 0)])
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """How PEFT names both factors, and which shape it takes them for."""
+
+    down: str
+    up: str
+    stored_shape: Callable[[str, Sequence[int]], tuple[int, ...]]
+
+    def has_down(self, name: str) -> bool:
+        return name.endswith(self.down)
+
+    def has_up(self, name: str) -> bool:
+        return name.endswith(self.up)
+
+    def module(self, name: str) -> str:
+        return name.removeprefix(_PREFIX).removesuffix(self.down)
+
+    def up_name(self, name: str) -> str:
+        return name.removesuffix(self.down) + self.up
+
+
+_OF_KERNELS = _Kind(".lora_A.weight", ".lora_B.weight", stored_shape)
+# `(vocabulary, width)` there as here, the vocabulary being the input.
+_OF_EMBEDDINGS = _Kind(
+    ".lora_embedding_A", ".lora_embedding_B", lambda path, shape: tuple(reversed(shape))
+)
+
+
+def _kind(path: str) -> _Kind:
+    return _OF_EMBEDDINGS if path.endswith("/embeddings") else _OF_KERNELS
+
+
 def read_adapters(
     files: PresetFiles, form: HuggingFaceFormat, shapes: Mapping[str, Sequence[int]]
 ) -> dict[str, Adapter]:
@@ -88,24 +119,27 @@ def read_adapters(
         )
     tensors = read_safetensors(files, _WEIGHTS)
     table = WeightMap(form.rows)
-    paths = {table.module_of(path): path for path in shapes}
+    layers = {path: _layer_of(table, path) for path in shapes}
+    paths = {layer[1]: (path, layer[0]) for path, layer in layers.items() if layer is not None}
     adapters, misfits = {}, []
     for name in sorted(tensors):
-        module = name.removeprefix(_PREFIX).removesuffix(_DOWN).removeprefix(form.prefix)
-        if name.endswith(_UP):
-            continue
-        path = paths.get(module)
-        other = name.removesuffix(_DOWN) + _UP
-        if path is None or not name.endswith(_DOWN) or other not in tensors:
+        kind = next((kind for kind in (_OF_KERNELS, _OF_EMBEDDINGS) if kind.has_down(name)), None)
+        module = kind.module(name).removeprefix(form.prefix) if kind else ""
+        path, row = paths.get(module, ("", None))
+        other = kind.up_name(name) if kind else ""
+        if kind is not None and row is not None and kind is _kind(path) and other in tensors:
+            factors = tensors[name].read(), tensors[other].read()
+            shape = _turned_shape(row, shapes[path])
+            outputs, inputs = kind.stored_shape(path, shape)
+            found = [factor.shape for factor in factors]
+            if found != [(len(factors[0]), inputs), (outputs, len(factors[0]))]:
+                misfits.append(f"{name!r} is {found[0]} and {found[1]}, not for {outputs, inputs}")
+                continue
+            down, up = factors
+            up = up * _scale(config, module, len(down))
+            adapters[path] = _turned(row, _as_ours(down, up, shape, outputs))
+        elif not (_OF_KERNELS.has_up(name) or _OF_EMBEDDINGS.has_up(name)):
             misfits.append(f"{name!r} belongs to no layer of the backbone")
-            continue
-        down, up = tensors[name].read(), tensors[other].read()
-        outputs, inputs = stored_shape(path, shapes[path])
-        if (down.shape[1:], up.shape[:1]) != ((inputs,), (outputs,)) or len(down) != up.shape[1]:
-            misfits.append(f"{name!r} is {down.shape} and {up.shape}, not for {(outputs, inputs)}")
-            continue
-        scale = _scale(config, module, len(down))
-        adapters[path] = _as_ours(down, up * scale, tuple(shapes[path]), outputs)
     if misfits or not adapters:
         lines = "\n  ".join(misfits or ["there is no adapter in it"])
         raise WeightsError(f"The adapters of {files.name} do not fit the model:\n  {lines}")
@@ -119,15 +153,16 @@ def write_adapters(
     table = WeightMap(form.rows)
     tensors, ranks = {}, {}
     for path, adapter in adapters.items():
-        module = table.module_of(path)
-        if module is None:
+        layer = _layer_of(table, path)
+        if layer is None:
             raise PresetError(
                 f"The kernel {path!r} has another form in `transformers`, in which no adapters can "
                 f"be written. `save_lora_weights` keeps them."
             )
-        down, up = _as_theirs(path, adapter)
-        tensors[f"{_PREFIX}{module}{_DOWN}"] = down
-        tensors[f"{_PREFIX}{module}{_UP}"] = up
+        (row, module), kind = layer, _kind(path)
+        down, up = _as_theirs(path, _turned(row, adapter))
+        tensors[f"{_PREFIX}{module}{kind.down}"] = down
+        tensors[f"{_PREFIX}{module}{kind.up}"] = up
         ranks[module] = len(down)
     rank = next(iter(ranks.values()))
     others = {module: own for module, own in ranks.items() if own != rank}
@@ -148,6 +183,23 @@ def write_adapters(
         "fan_in_fan_out": False,
     }
     write_json(directory / _CONFIG, config)
+
+
+def _layer_of(table: WeightMap, path: str) -> tuple[Layer, str] | None:
+    """Returns the row of a kernel and their module, if there is exactly one."""
+    layer = table.layer_of(path)
+    # Their encoder and decoder share a tensor, but PEFT adapts each module for itself.
+    is_shared = layer is not None and _kind(path) is _OF_EMBEDDINGS and len(layer[0].modules) > 1
+    return None if is_shared else layer
+
+
+def _turned(row: Layer, adapter: Adapter) -> Adapter:
+    """Returns an adapter of a kernel with its inputs in front, or back."""
+    return Adapter(row.with_inputs_first(adapter.down), adapter.up)
+
+
+def _turned_shape(row: Layer, shape: Sequence[int]) -> tuple[int, ...]:
+    return row.with_inputs_first(np.empty(shape, dtype=bool)).shape
 
 
 def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
@@ -177,7 +229,7 @@ def _as_ours(down: np.ndarray, up: np.ndarray, shape: tuple[int, ...], outputs: 
 def _as_theirs(path: str, adapter: Adapter) -> tuple[np.ndarray, np.ndarray]:
     """Returns `(rank, in)` and `(out, rank)` for an adapter of ours."""
     shape = (*adapter.down.shape[:-1], adapter.up.shape[1])
-    outputs, inputs = stored_shape(path, shape)
+    outputs, inputs = _kind(path).stored_shape(path, shape)
     heads = outputs // shape[-1]
     # Each head has directions of its own in theirs.
     down = adapter.down.reshape(inputs, heads * adapter.rank).T

@@ -20,12 +20,14 @@ __all__ = [
     "SentenceModules",
     "projection_weights",
     "read_sentence_modules",
+    "transformer_folder",
     "write_sentence_modules",
 ]
 
 _MODULES = "modules.json"
 _SETTINGS = "config_sentence_transformers.json"
 _LENGTHS = "sentence_bert_config.json"
+_TOKENIZER = "tokenizer_config.json"
 # Pooling mode -> their switch. `include_prompt` is another thing than a mode.
 _POOLING = {
     "mean": "pooling_mode_mean_tokens",
@@ -42,6 +44,7 @@ _ACTIVATIONS = {
     "tanh": "torch.nn.modules.activation.Tanh",
 }
 _NAMES_OF_ACTIVATIONS = {path.rpartition(".")[2]: name for name, path in _ACTIVATIONS.items()}
+_FULL_ROWS = {"padding": "max_length", "return_attention_mask": True}
 _TYPES = "sentence_transformers.models."
 
 
@@ -57,6 +60,8 @@ class SentenceModules:
         max_length: Most tokens of a text; None where nothing is said of it.
         prompts: Name -> what is put before a text.
         default_prompt_name: The prompt that is used where none is named.
+        has_full_rows: Whether all texts are padded to the same length, and pooling leaves the
+            padding out, in a model that is not told of it.
     """
 
     pooling_mode: str
@@ -66,6 +71,7 @@ class SentenceModules:
     max_length: int | None = None
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
+    has_full_rows: bool = False
 
     def embedder_arguments(self) -> dict[str, Any]:
         """Returns the arguments of a `TextEmbedder` that does the same."""
@@ -97,22 +103,25 @@ def read_sentence_modules(files: PresetFiles) -> SentenceModules | None:
             f"{_MODULES!r} of {files.name} has the steps {', '.join(kinds) or 'none'}. Clozework "
             f"has Transformer, Pooling, any number of Dense, and Normalize, in this order."
         )
-    if steps[0][1]:
-        raise PresetError(
-            f"{files.name} keeps its model in the folder {steps[0][1]!r}, as "
-            f"sentence-transformers did before version 2. Load and save it with a newer one."
-        )
     dense = [folder for kind, folder in inner if kind == "Dense"]
+    model_files = SubFolder(files, steps[0][1]) if steps[0][1] else files
     settings = files.read_json(_SETTINGS) if files.has(_SETTINGS) else {}
     return SentenceModules(
         pooling_mode=_read_pooling(files, steps[1][1]),
         normalize=normalize,
         projections=tuple(_read_projection(files, folder) for folder in dense),
         folders=tuple(dense),
-        max_length=_read_length(files),
+        max_length=_read_length(model_files),
         prompts={name: text for name, text in (settings.get("prompts") or {}).items() if text},
         default_prompt_name=settings.get("default_prompt_name"),
+        has_full_rows=_FULL_ROWS.items() <= _processing_of_texts(model_files).items(),
     )
+
+
+def transformer_folder(files: PresetFiles) -> str:
+    """Returns the folder of the model, which versions before 2 kept apart; "" for the top."""
+    steps = _read_steps(files) if files.has(_MODULES) else []
+    return steps[0][1] if steps and steps[0][0] == "Transformer" else ""
 
 
 def projection_weights(files: PresetFiles, folder: str) -> list[np.ndarray]:
@@ -175,7 +184,9 @@ def write_sentence_modules(
         "similarity_fn_name": "cosine",
     }
     (directory / _SETTINGS).write_text(json.dumps(settings, indent=2), encoding="utf-8")
-    lengths = {"max_seq_length": modules.max_length, "do_lower_case": False}
+    lengths: dict[str, Any] = {"max_seq_length": modules.max_length, "do_lower_case": False}
+    if modules.has_full_rows:
+        lengths["processing_kwargs"] = {"text": _FULL_ROWS}
     (directory / _LENGTHS).write_text(json.dumps(lengths, indent=2), encoding="utf-8")
 
 
@@ -235,8 +246,18 @@ def _read_length(files: PresetFiles) -> int | None:
             f"('do_lower_case' in {_LENGTHS!r}), which Clozework does not. Its numbers would be "
             f"wrong."
         )
-    length = config.get("max_seq_length")
+    # Since version 5 the tokenizer says it.
+    tokenizer = files.read_json(_TOKENIZER) if files.has(_TOKENIZER) else {}
+    length = config.get("max_seq_length") or tokenizer.get("model_max_length")
     return length if isinstance(length, int) and length > 0 else None
+
+
+def _processing_of_texts(files: PresetFiles) -> dict[str, Any]:
+    """Returns how their tokenizer is called."""
+    config = files.read_json(_LENGTHS) if files.has(_LENGTHS) else {}
+    options = config.get("processing_kwargs")
+    of_texts = options.get("text") if isinstance(options, dict) else None
+    return of_texts if isinstance(of_texts, dict) else {}
 
 
 def _their_activation(name: str) -> str:

@@ -3,14 +3,15 @@
 import abc
 import functools
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from clozework.backend import fill_variable
-from clozework.errors import PresetError, PresetNotFoundError, WeightsError
+from clozework.errors import ClozeworkWarning, PresetError, PresetNotFoundError, WeightsError
 from clozework.presets import hugging_face as hf
-from clozework.presets.files import LocalFiles, PresetFiles
+from clozework.presets.files import LocalFiles, PresetFiles, SubFolder
 from clozework.presets.h5_weights import read_h5
 from clozework.presets.handle import open_handles, open_preset
 from clozework.presets.keras_format import (
@@ -29,7 +30,11 @@ from clozework.presets.registry import (
     family_of,
     unknown_preset,
 )
-from clozework.presets.sentence_modules import projection_weights, read_sentence_modules
+from clozework.presets.sentence_modules import (
+    projection_weights,
+    read_sentence_modules,
+    transformer_folder,
+)
 
 __all__ = ["StoredModel", "open_stored_model"]
 
@@ -121,11 +126,13 @@ def _open_files(files: PresetFiles) -> StoredModel:
     is_alone = not files.has("config.json") and files.has("tokenizer.json")
     if is_alone and is_keras_preset(files.read_json("tokenizer.json")):
         return _KerasPreset(files)
-    config = files.read_json("config.json")
+    folder = transformer_folder(files)
+    model_files = SubFolder(files, folder) if folder else files
+    config = model_files.read_json("config.json")
     if is_keras_preset(config):
         return _KerasPreset(files)
     if "model_type" in config:
-        return _HuggingFaceModel(files, config)
+        return _HuggingFaceModel(model_files, config, modules_of=files)
     raise PresetError(
         f"'config.json' of {files.name} is neither KerasHub's (it has no 'registered_name') nor "
         f"Hugging Face's (it has no 'model_type')."
@@ -241,12 +248,19 @@ class _KerasPreset(StoredModel):
 
 
 class _HuggingFaceModel(StoredModel):
-    """A directory of Hugging Face `transformers`."""
+    """A directory of Hugging Face `transformers`, or of sentence-transformers.
+
+    Args:
+        files: Where the model is.
+        config: Its `config.json`.
+        modules_of: Where `modules.json` may be: above `files` in old directories.
+    """
 
     format = "transformers"
 
-    def __init__(self, files: PresetFiles, config: Mapping[str, Any]):
+    def __init__(self, files: PresetFiles, config: Mapping[str, Any], *, modules_of: PresetFiles):
         self.name = files.name
+        self._modules_of = modules_of
         self.files = self._files = files
         self._config = config
         self._family, self._form = hf.family_of_model_type(config["model_type"], files.name)
@@ -272,7 +286,17 @@ class _HuggingFaceModel(StoredModel):
     def task_arguments(self, cls):
         if cls.kind == _EMBEDDER:
             modules = self._sentence_modules
-            return modules.embedder_arguments() if modules is not None else {}
+            if modules is None:
+                return {}
+            if "padding_mask" not in self.backbone_cls.input_names and not modules.has_full_rows:
+                warnings.warn(
+                    f"{self.name} has no fixed length of rows: in sentence-transformers a text's "
+                    f"vector depends on the padding of its batch, as {self.backbone_cls.__name__} "
+                    f"computes on it. Here all rows have `sequence_length` tokens.",
+                    ClozeworkWarning,
+                    stacklevel=4,
+                )
+            return modules.embedder_arguments()
         head = self._form.heads[cls.kind]
         arguments = hf.read_config_table(head.config, self._config, self.name, required=False)
         for argument in cls.stored_apart:
@@ -325,7 +349,7 @@ class _HuggingFaceModel(StoredModel):
 
     @functools.cached_property
     def _sentence_modules(self):
-        return read_sentence_modules(self._files)
+        return read_sentence_modules(self._modules_of)
 
     def _fill_projections(self, task) -> bool:
         """Gives the embedder's dense layers their values; returns whether all were stored."""
@@ -334,7 +358,7 @@ class _HuggingFaceModel(StoredModel):
         if len(folders) != len(layers):
             return not layers
         for folder, layer in zip(folders, layers, strict=True):
-            values = projection_weights(self._files, folder)
+            values = projection_weights(self._modules_of, folder)
             shapes = [value.shape for value in values]
             if shapes != [tuple(variable.shape) for variable in layer.weights]:
                 raise WeightsError(

@@ -53,14 +53,14 @@ class Layer:
     def possible_names(self) -> tuple[str, ...]:
         """Patterns of all tensors that the row could read."""
         kinds = sorted({kind for names in _KINDS.values() for kind in names})
-        return tuple(f"{module}.{kind}" for module in self._modules for kind in kinds)
+        return tuple(f"{module}.{kind}" for module in self.modules for kind in kinds)
 
     def sources(self, path: str, names: Iterable[str] = ()) -> list[str]:
         match = self.matches(path)
         groups = match.groupdict() if match else {}
         kinds = _KINDS[path.rpartition("/")[2]]
         candidates = [
-            f"{module.format(**groups)}.{kind}" for module in self._modules for kind in kinds
+            f"{module.format(**groups)}.{kind}" for module in self.modules for kind in kinds
         ]
         return [next((name for name in candidates if name in names), candidates[0])]
 
@@ -78,8 +78,13 @@ class Layer:
             value = value.reshape(stored[::-1]).T
         return {self.sources(path)[0]: np.ascontiguousarray(value.reshape(stored))}
 
+    def with_inputs_first(self, value: np.ndarray) -> np.ndarray:
+        """Returns a kernel, or a factor of one, with its inputs in front of its heads; and back."""
+        return value
+
     @property
-    def _modules(self) -> tuple[str, ...]:
+    def modules(self) -> tuple[str, ...]:
+        """Names of their module, the one to be written first."""
         return (self.theirs,) if isinstance(self.theirs, str) else self.theirs
 
 
@@ -99,6 +104,9 @@ class HeadsFirst(Layer):
     def write(self, path: str, value: np.ndarray) -> dict[str, np.ndarray]:
         stored = np.ascontiguousarray(value.swapaxes(1, 2)).reshape(-1, value.shape[1])
         return {self.sources(path)[0]: stored}
+
+    def with_inputs_first(self, value: np.ndarray) -> np.ndarray:
+        return value.swapaxes(0, 1)
 
 
 @dataclass(frozen=True)
@@ -212,13 +220,15 @@ class WeightMap:
             tensors.update(row.write(path, value))
         return tensors
 
-    def module_of(self, path: str) -> str | None:
-        """Returns their module whose weight is a kernel of ours, transposed and flat in the heads.
+    def layer_of(self, path: str) -> tuple[Layer, str] | None:
+        """Returns the row of a kernel of ours, and their module whose weight it is, transposed.
 
         None for a variable that is stored in another form, or not at all.
         """
         row = self._row(path)
-        return row.sources(path)[0].removesuffix(".weight") if type(row) is Layer else None
+        if not isinstance(row, Layer):
+            return None
+        return row, row.sources(path)[0].removesuffix(".weight")
 
     def knows(self, name: str) -> bool:
         """Returns whether a tensor is read by a row or known to be unused."""

@@ -1,11 +1,18 @@
 """Names of classes: checked, numbered, in messages, and as configs of Hugging Face have them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from clozework.errors import ConfigError, InputError
 
-__all__ = ["checked_names", "class_names", "names_in_config", "numbers_of_names", "shown"]
+__all__ = [
+    "checked_names",
+    "class_names",
+    "names_in_config",
+    "numbered_weights",
+    "numbers_of_names",
+    "shown",
+]
 
 
 def checked_names(names, num_classes: int) -> list[str] | None:
@@ -42,6 +49,31 @@ def names_in_config(names: Sequence[str] | None, num_classes: int) -> dict[str, 
         "label2id": {name: i for i, name in enumerate(names)},
         "num_labels": num_classes,
     }
+
+
+def numbered_weights(
+    class_weight: Mapping[Any, float], names: Sequence[str] | None, num_classes: int
+) -> dict[int, float]:
+    """Returns the `class_weight` of `fit`, by name or number, by class number.
+
+    Raises:
+        InputError: If it is no dict, or has a weight for what is no class.
+    """
+    if not isinstance(class_weight, Mapping):
+        raise InputError(
+            f"`class_weight` must be a dict, {{class: weight}}. Received: {class_weight!r}."
+        )
+    numbers: dict[Any, int] = {name: i for i, name in enumerate(names or ())}
+    weights: dict[Any, float] = {
+        numbers.get(label, label): weight for label, weight in class_weight.items()
+    }
+    unknown = [label for label in weights if label not in range(num_classes)]
+    if unknown:
+        raise InputError(
+            f"`class_weight` has weights for {shown(unknown)}, but the classes are "
+            f"{shown(names or list(range(num_classes)))}."
+        )
+    return weights
 
 
 def numbers_of_names(labels: Iterable[str], names: Sequence[str] | None) -> list[int]:

@@ -1,12 +1,14 @@
 """Preprocessing for masked language models: random masks for training, written ones for use."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from clozework.errors import InputError
+from clozework.errors import ClozeworkWarning, InputError
 from clozework.layers import MaskedLMMaskGenerator, check_mask_rates
+from clozework.presets import families
 from clozework.tasks.preprocessor import Preprocessor
 from clozework.tasks.text_inputs import text_examples
 
@@ -92,6 +94,7 @@ class MaskedLMPreprocessor(Preprocessor):
         for i, (example, found) in enumerate(zip(ids, counts, strict=True)):
             written = sum(segment.count(self.tokenizer.mask_token_id) for segment in example)
             self._check_masks(i, examples[i], written, int(found), batch["token_ids"].shape[1])
+        self._warn_of_other_masks(examples)
         positions = np.zeros((len(ids), counts.max(initial=0)), "int32")
         for row, is_mask_of_row in zip(positions, is_mask, strict=True):
             found = np.flatnonzero(is_mask_of_row)
@@ -122,6 +125,20 @@ class MaskedLMPreprocessor(Preprocessor):
                 f"where it is cut: {shown}. Shorten it, or raise `sequence_length`."
             )
 
+    def _warn_of_other_masks(self, examples: Sequence[Any]) -> None:
+        """Says of masks as other families write them that they are text like any other here."""
+        known = {family.tokenizer.special_tokens_by_role.get("mask") for family in families()}
+        others = sorted(known - {self.tokenizer.mask_token, None})
+        for i, example in enumerate(examples):
+            found = [token for token in others if token in " ".join(_texts_of(example))]
+            if found:
+                warnings.warn(
+                    f"Text {i} holds {found[0]!r}, which is no mask to this model but text like "
+                    f"any other. Write {self.tokenizer.mask_token!r} where a word is wanted.",
+                    ClozeworkWarning,
+                    stacklevel=4,
+                )
+
     def _make_mask_generator(self) -> MaskedLMMaskGenerator:
         # At the first use: of a `.keras` file the tokenizer gets its vocabulary last.
         tokenizer = self.tokenizer
@@ -139,3 +156,7 @@ class MaskedLMPreprocessor(Preprocessor):
             random_token_rate=self.random_token_rate,
             seed=self.mask_seed,
         )
+
+
+def _texts_of(example) -> tuple[str, ...]:
+    return (example,) if isinstance(example, str) else tuple(example)

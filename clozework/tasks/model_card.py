@@ -143,10 +143,11 @@ def _of_keras_hub(model, task) -> str:
         if part is not None
         for argument, value in _own_arguments(part).items()
     ]
+    unknown += task.own_weights() if task is not None else []
     if not unknown:
         return "KerasHub reads this directory, too."
     return (
-        f"KerasHub reads this directory, too, but ignores what it has no argument for, and may "
+        f"KerasHub reads this directory, too, but ignores what it does not have, and may "
         f"compute other numbers: {', '.join(unknown)}."
     )
 

@@ -159,14 +159,18 @@ class Preprocessor:
         segments = tuple(list(segment) for segment in zip(*examples, strict=True)) or ([],)
         token_ids, segment_ids = packer(segments)
         self._warn_if_cut(needed, length)
-        arrays = {
-            "token_ids": token_ids,
-            "segment_ids": segment_ids,
-            "padding_mask": np.arange(length) < np.minimum(needed, length)[:, None],
-        }
+        mask = np.arange(length) < np.minimum(needed, length)[:, None]
+        arrays = {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": mask}
         if "decoder_token_ids" in self.backbone_cls.input_names:
             arrays = _for_both_halves(arrays, tokenizer.end_token_id)
-        return {name: arrays[name] for name in self.backbone_cls.input_names}
+        arrays.update(dict.fromkeys(self.own_inputs(), mask))
+        names = (*self.backbone_cls.input_names, *self.own_inputs())
+        return {name: arrays[name] for name in names}
+
+    @classmethod
+    def own_inputs(cls) -> tuple[str, ...]:
+        """Names of masks of tokens that the task takes beside the backbone's inputs."""
+        return ()
 
     def get_config(self) -> dict[str, Any]:
         return {

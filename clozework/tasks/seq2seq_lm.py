@@ -157,6 +157,11 @@ class Seq2SeqLM(CausalLM):
             f"Use `generate`."
         )
 
+    def own_weights(self):
+        bias = keras.ops.convert_to_numpy(self.logits_bias.bias)
+        is_zero = not np.any(bias)
+        return [] if is_zero else [f"`logits_bias` (up to {np.abs(bias).max():.3g})"]
+
     def call_encoder(self, token_ids, padding_mask):
         """Returns the encoder's vectors `(batch, tokens, hidden_dim)`."""
         return self.backbone.encode(token_ids, padding_mask)

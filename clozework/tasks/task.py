@@ -1,17 +1,14 @@
 """The abstract task: a backbone with a head, trained and used on raw strings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
-from clozework.backend import compiled_program, unused_weights_allowed
+from clozework.backend import unused_weights_allowed
 from clozework.data import (
-    FIRST_TOKENS,
-    SHORTEST_TEXT,
-    PackedRows,
     make_dataset,
     named_texts,
     open_stream,
@@ -28,11 +25,10 @@ from clozework.tasks.packed_texts import (
     TEXTS_AT_ONCE,
     outputs_of_padded,
     outputs_of_texts,
-    packed_batch,
     predict_packed,
 )
+from clozework.tasks.packing_model import PackingModel
 from clozework.tasks.padding import without_needless_padding
-from clozework.tasks.recorded_model import RecordedModel
 from clozework.tasks.saving import export_task, save_task
 from clozework.tasks.task_parts import check_parts, check_preprocessor
 from clozework.tasks.text_inputs import holds_text
@@ -40,7 +36,7 @@ from clozework.tasks.text_inputs import holds_text
 __all__ = ["Task"]
 
 
-class Task(RecordedModel):
+class Task(PackingModel):
     """Base class of models with a head, such as `MaskedLM` and `TextClassifier`.
 
     `fit`, `evaluate` and `predict` take raw strings, in any form that `clozework.data` describes,
@@ -56,8 +52,6 @@ class Task(RecordedModel):
     library: ClassVar[str] = "transformers"
     # Arguments that presets keep in a file of their own, which KerasHub passes over.
     stored_apart: ClassVar[Mapping[str, str]] = {}
-    # Packed rows have room for a text for each so many tokens.
-    shortest_text: ClassVar[int] = SHORTEST_TEXT
     # Whether KerasHub has the task, or else reads its backbone alone.
     is_in_keras_hub: ClassVar[bool] = True
 
@@ -73,11 +67,6 @@ class Task(RecordedModel):
         self.preprocessor = preprocessor
         self.last_training = None
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
-        self._packed_program = compiled_program(
-            lambda packed: self(packed, training=False),
-            read=lambda: self.variables,
-            changed=lambda: (),
-        )
         if compile:
             self.compile()
 
@@ -261,48 +250,6 @@ class Task(RecordedModel):
         self.check_inputs(inputs)
         return super().__call__(inputs, *args, **kwargs)
 
-    def call(self, inputs, training=None, mask=None):
-        if isinstance(inputs, Mapping) and FIRST_TOKENS in inputs:
-            return self.call_packed(inputs)
-        return super().call(inputs, training=training, mask=mask)
-
-    def call_packed(self, inputs):
-        """Returns the outputs of packed rows: those of each text, where they are of texts.
-
-        A task that has it needs no padding; see `clozework.data.packed_rows`.
-        """
-        raise NotImplementedError(f"{type(self).__name__} does not pack texts.")
-
-    def compute_packed(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Returns the outputs of packed rows; see `call_packed`.
-
-        Unlike that of Keras's `predict_on_batch`, the program does not take the weights over.
-        """
-        with self._in_use:
-            return keras.ops.convert_to_numpy(self._packed_program(dict(inputs)))
-
-    @property
-    def packs_texts(self) -> bool:
-        """Whether several texts may share a row."""
-        return (
-            "padding_mask" in self.backbone.input_names
-            and type(self).call_packed is not Task.call_packed
-        )
-
-    def output_of_text(self, values: np.ndarray, step: PackedRows, slot: int) -> np.ndarray:
-        """Returns what is a text's among the outputs of packed rows."""
-        return values[slot]
-
-    def predicted(self, outputs: Sequence[np.ndarray]) -> np.ndarray:
-        """Returns what `predict` makes of the outputs of all texts."""
-        return np.stack(outputs)
-
-    def compact(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Returns the inputs of one batch with next to no padding: packed, or else cut."""
-        if not self.packs_texts:
-            return without_needless_padding(arrays)
-        return packed_batch(self, arrays).pack(arrays)
-
     def check_inputs(self, inputs) -> None:
         """Raises `InputError` for ids out of range, where their values are known."""
         self.backbone.check_inputs(inputs)
@@ -335,7 +282,10 @@ class Task(RecordedModel):
 
     def prepare_class_weight(self, class_weight: Mapping) -> Mapping[int, float]:
         """Returns weights by class number; a task with label names takes them by name, too."""
-        return class_weight
+        raise InputError(
+            f"`class_weight` is for classifiers, but the labels of {type(self).__name__} are no "
+            f"classes. Leave it out."
+        )
 
     def learn_labels(self, training, validation=None) -> None:
         """Called before training with the data, for tasks whose labels have names."""
@@ -372,6 +322,10 @@ class Task(RecordedModel):
     def labels(self) -> list[str] | None:
         """Returns the names of the classes, where there are classes with names."""
         return None
+
+    def own_weights(self) -> list[str]:
+        """Returns what KerasHub's class does not have among the weights that count, for a card."""
+        return []
 
     def usage(self) -> str:
         """Returns a line of code that uses the loaded `model`, for its card."""

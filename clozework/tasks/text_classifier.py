@@ -30,6 +30,7 @@ from clozework.tasks.label_names import (
     checked_names,
     class_names,
     names_in_config,
+    numbered_weights,
     numbers_of_names,
     shown,
 )
@@ -287,19 +288,7 @@ class TextClassifier(Task):
                 f"`class_weight` is for texts of one class, but problem_type="
                 f"{self.problem_type!r}. Use `sample_weight`."
             )
-        if not isinstance(class_weight, Mapping):
-            raise InputError(
-                f"`class_weight` must be a dict, {{class: weight}}. Received: {class_weight!r}."
-            )
-        numbers = {name: i for i, name in enumerate(self.label_names or ())}
-        weights = {numbers.get(label, label): weight for label, weight in class_weight.items()}
-        unknown = [label for label in weights if label not in range(self.num_classes)]
-        if unknown:
-            raise InputError(
-                f"`class_weight` has weights for {shown(unknown)}, but the classes are "
-                f"{shown(self.label_names or list(range(self.num_classes)))}."
-            )
-        return weights
+        return numbered_weights(class_weight, self.label_names, self.num_classes)
 
     def prepare_labels(self, y):
         if y is None:

@@ -14,6 +14,7 @@ from clozework.presets import SentenceModules, write_sentence_modules
 from clozework.tasks.numbers import check_count
 from clozework.tasks.packed_texts import packed_vectors
 from clozework.tasks.task import Task
+from clozework.tasks.text_embedder_preprocessor import POOLING_MASK
 from clozework.tasks.text_inputs import text_examples
 
 __all__ = ["TextEmbedder"]
@@ -33,6 +34,8 @@ class TextEmbedder(Task):
         prompts: Name -> what is put before a text, as in `{"query": "query: "}`.
         default_prompt_name: The prompt of texts for which none is asked for.
 
+    Inputs: those of the backbone; where it takes no `"padding_mask"` (FNet), a `"pooling_mask"`
+        says which tokens count, and a text's vector belongs to `sequence_length`.
     Outputs: `(batch, dim)`.
 
     Paper: Reimers and Gurevych, 2019, https://arxiv.org/abs/1908.10084
@@ -65,9 +68,12 @@ class TextEmbedder(Task):
         # In float32: the squares of a vector's components add up past float16.
         length_one = keras.layers.UnitNormalization(dtype="float32", name="normalization")
         self.normalization = length_one if normalize else None
-        pooled = self.pooling(tokens, padding_mask=backbone.input["padding_mask"])
-        outputs = self._projected(pooled)
-        super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=outputs, **kwargs)
+        inputs = dict(backbone.input)
+        for name in self.preprocessor_cls.own_inputs():
+            inputs[name] = keras.Input((None,), dtype="int32", name=name)
+        is_token = inputs.get("padding_mask", inputs.get(POOLING_MASK))
+        outputs = self._projected(self.pooling(tokens, padding_mask=is_token))
+        super().__init__(backbone, preprocessor, inputs=inputs, outputs=outputs, **kwargs)
 
     def compile(self, optimizer="auto", loss=None, *, metrics=None, **kwargs):
         """Sets what `fit` minimises; there is no usual loss, and `"auto"` is Adam(5e-5)."""
@@ -183,6 +189,7 @@ class TextEmbedder(Task):
             max_length=self.preprocessor.sequence_length if self.preprocessor else None,
             prompts=self.prompts,
             default_prompt_name=self.default_prompt_name,
+            has_full_rows="padding_mask" not in self.backbone.input_names,
         )
         weights = [
             [keras.ops.convert_to_numpy(variable) for variable in layer.weights]

@@ -15,6 +15,7 @@ from clozework.tasks.label_names import (
     checked_names,
     class_names,
     names_in_config,
+    numbered_weights,
     numbers_of_names,
     shown,
 )
@@ -221,6 +222,9 @@ class TokenClassifier(Task):
             if labels is not None:
                 self._numbered(labels)
 
+    def prepare_class_weight(self, class_weight):
+        return numbered_weights(class_weight, self.label_names, self.num_classes)
+
     def hugging_face_config(self) -> dict[str, Any]:
         return names_in_config(self.label_names, self.num_classes)
 
@@ -244,14 +248,11 @@ class TokenClassifier(Task):
             self.check_inputs(x)
             labels = self._numbered(y)
             weights = _token_weights(x, labels) * (labels != _IGNORED)
+            weights = _weighted(weights, sample_weight)
             labels = np.where(labels == _IGNORED, 0, labels)
         else:
-            x, labels, weights = self._labelled_rows(x, y)
+            x, labels, weights = self._labelled_rows(x, y, sample_weight)
             self.check_inputs(x)
-        if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight, "float32")
-            is_per_text = sample_weight.ndim == 1
-            weights = weights * (sample_weight[:, None] if is_per_text else sample_weight)
         return x, labels, weights
 
     def _prediction_batch(self, x, y, sample_weight):
@@ -287,8 +288,10 @@ class TokenClassifier(Task):
         joined = joined_windows(windows, outputs, lengths)
         return [softmax(values) if self.is_logits else values for values in joined]
 
-    def _labelled_rows(self, texts, y) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-        """Returns inputs, the number of each token's tag, and 1 for tokens that have one."""
+    def _labelled_rows(
+        self, texts, y, sample_weight
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+        """Returns inputs, the number of each token's tag, and the weight of those that have one."""
         encodings = self._encoded(texts)
         arrays = self.preprocessor.pack([(encoding.ids,) for encoding in encodings])
         shape = arrays["token_ids"].shape
@@ -298,6 +301,7 @@ class TokenClassifier(Task):
                 # After the start token, and before the end token.
                 if token < shape[1] - 2 and number != _IGNORED:
                     labels[i, token + 1], weights[i, token + 1] = number, 1.0
+        weights = _weighted(weights, sample_weight)
         if self.packs_texts:
             rows = packed_batch(self, arrays)
             return rows.pack(arrays), rows.spread(labels), rows.spread(weights)
@@ -362,6 +366,14 @@ def _token_weights(x: Mapping[str, Any], labels: np.ndarray) -> np.ndarray:
     if "padding_mask" not in x:
         return np.ones(shape, "float32")
     return (np.asarray(x["padding_mask"]) > 0).astype("float32")
+
+
+def _weighted(weights: np.ndarray, sample_weight) -> np.ndarray:
+    """Returns weights of tokens times those of texts, or of tokens, where there are any."""
+    if sample_weight is None:
+        return weights
+    sample_weight = np.asarray(sample_weight, "float32")
+    return weights * (sample_weight[:, None] if sample_weight.ndim == 1 else sample_weight)
 
 
 def _sorted(names: Sequence[str]) -> list[str]:

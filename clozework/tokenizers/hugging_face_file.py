@@ -9,7 +9,7 @@ import functools
 import json
 import lzma
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -20,7 +20,15 @@ from clozework.errors import PresetError
 from clozework.tokenizers.assets import read_text
 from clozework.tokenizers.piece_model import ModelType, PieceModel, PieceType
 
-__all__ = ["read_byte_pair_file", "read_unigram_file", "read_word_piece_file", "write_unigram_file"]
+__all__ = [
+    "read_byte_pair_file",
+    "read_merges_file",
+    "read_unigram_file",
+    "read_word_piece_file",
+    "uses_merges",
+    "write_merges_file",
+    "write_unigram_file",
+]
 
 _LONGEST_WORD = 100
 # Steps that SentencePiece takes by itself.
@@ -39,6 +47,13 @@ _RULE_STEPS: dict[str, set[tuple[str, str | None, str | None]]] = {
     "lowercase": {("Lowercase", None, None)},
     "strip_accents": {("NFKD", None, None), ("StripAccents", None, None)},
     "uses_albert_rules": {("Replace", "``", '"'), ("Replace", "''", '"')},
+}
+_SPACES_ESCAPED = ("Replace", " ", "\u2581")
+_IDLE_SPLIT = {
+    "type": "Split",
+    "pattern": {"String": " "},
+    "behavior": "MergedWithPrevious",
+    "invert": False,
 }
 _BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
 
@@ -105,6 +120,106 @@ def read_byte_pair_file(
     return arguments
 
 
+def uses_merges(path) -> bool:
+    """Says whether a `tokenizer.json` has merge rules, as those of Gemma's SentencePiece models."""
+    content = json.loads(read_text(path, "tokenizer"))
+    model = content.get("model") if isinstance(content, dict) else None
+    return isinstance(model, dict) and model.get("type") == "BPE"
+
+
+def read_merges_file(path, *, control_tokens: Iterable[str]) -> PieceModel:
+    """Returns the SentencePiece model from whose pieces the merge rules of a file were made.
+
+    Such a model merges neighbours into the best piece there is, whatever they are. So the rules of
+    each piece stand together there, and are all ways to make it of two others; what does not
+    belong to a piece in this way cannot be said by any model, and is refused.
+
+    Args:
+        path: The file.
+        control_tokens: Tokens that no text becomes; all others that were added are symbols.
+    """
+    content = _read(path, "BPE")
+    model = content["model"]
+    _check(path, "normalizer", _signature_or_none(content.get("normalizer")), (_SPACES_ESCAPED,))
+    words = content.get("pre_tokenizer")
+    # Nothing is left for it to split at: no space gets that far.
+    _check(path, "pre_tokenizer", None if words == _IDLE_SPLIT else words, (None,))
+    for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges"):
+        _check(path, f"model.{option}", model.get(option) or None, (None,))
+    _check(path, "model.byte_fallback", model.get("byte_fallback", False), (True,))
+    pieces = sorted(vocabulary := _vocabulary(content), key=vocabulary.__getitem__)
+    ids = sorted(vocabulary.values())
+    if ids != list(range(len(ids))):
+        raise _no_model_of_pairs(path, "its ids have gaps")
+    if model.get("unk_token") not in vocabulary:
+        raise _no_model_of_pairs(path, "it has no token for what is unknown")
+    # A model of transformers 4 has a tab in place of its byte.
+    for i in range(1, len(pieces) - 1):
+        if pieces[i - 1 : i + 2] == ["<0x08>", "\t", "<0x0A>"]:
+            pieces[i] = "<0x09>"
+    added = [{**token, "special": False} for token in content.get("added_tokens") or ()]
+    kinds = _piece_types(pieces, added, vocabulary[model["unk_token"]], control_tokens)
+    return PieceModel(
+        pieces=pieces,
+        scores=_scores_of_merges(path, pieces, kinds, model.get("merges", ())),
+        types=kinds,
+        model_type=ModelType.BPE,
+        normalizer_name="identity",
+        add_dummy_prefix=False,
+        remove_extra_whitespaces=False,
+        byte_fallback=True,
+        unk_piece=model["unk_token"],
+        bos_piece=_first_of(("<bos>", "<s>"), vocabulary),
+        eos_piece=_first_of(("<eos>", "</s>"), vocabulary),
+        pad_piece=_first_of(("<pad>",), vocabulary),
+    )
+
+
+def _scores_of_merges(path, pieces: list[str], kinds: list[int], merges) -> list[float]:
+    """Returns a score for each piece: the earlier its rules stand, the higher it is."""
+    # Symbols come out of texts as they are, before any rule.
+    normal = {p for p, kind in zip(pieces, kinds, strict=True) if kind == PieceType.NORMAL}
+    parts = {*normal, *_symbols(pieces, kinds)}
+    ways: dict[str, set[int]] = {}
+    last = None
+    for rule in merges:
+        pair = rule.split(" ") if isinstance(rule, str) else rule
+        if len(pair) != 2:
+            raise _no_model_of_pairs(path, f"a rule is {rule!r}")
+        left, right = pair
+        piece = left + right
+        if piece not in normal:
+            continue
+        if piece in ways and piece != last:
+            raise _no_model_of_pairs(path, f"the rules for {piece!r} do not stand together")
+        ways.setdefault(piece, set()).add(len(left))
+        last = piece
+    for piece in normal:
+        if _ways(piece, parts) != ways.get(piece, set()):
+            raise _no_model_of_pairs(path, f"of the ways to make {piece!r} some have no rule")
+    ranks = {piece: i for i, piece in enumerate(ways)}
+    return [
+        -float(ranks.get(piece, len(ranks) + i)) if kind == PieceType.NORMAL else 0.0
+        for i, (piece, kind) in enumerate(zip(pieces, kinds, strict=True))
+    ]
+
+
+def _no_model_of_pairs(path, reason: str) -> PresetError:
+    return PresetError(
+        f"'{path}' was made from no SentencePiece model, which this tokenizer is: {reason}. Use "
+        "the tokenizer.model that the model was published with, or another tokenizer."
+    )
+
+
+def _symbols(pieces: Sequence[str], kinds: Sequence[int]) -> list[str]:
+    return [p for p, kind in zip(pieces, kinds, strict=True) if kind == PieceType.USER_DEFINED]
+
+
+def _ways(piece: str, parts: Container[str]) -> set[int]:
+    """Returns where a piece can be cut into two of the parts."""
+    return {i for i in range(1, len(piece)) if piece[:i] in parts and piece[i:] in parts}
+
+
 def read_unigram_file(
     path, *, first_tokens: tuple[str, ...], last_token: str | None
 ) -> tuple[PieceModel, dict[str, bool]]:
@@ -130,7 +245,7 @@ def read_unigram_file(
         entries = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), *entries[len(first_tokens) :]]
         unk_id = 0
     pieces = [piece for piece, _ in entries]
-    kinds = _piece_types(pieces, content.get("added_tokens") or (), unk_id)
+    kinds = _piece_types(pieces, content.get("added_tokens") or (), unk_id, ("<s>", "</s>"))
     names = {token: i for i, token in enumerate(pieces)}
     steps = {_signature(step) for step in _steps(content.get("normalizer"), "normalizers")}
     rules = {rule: of_rule for rule, of_rule in _RULE_STEPS.items() if of_rule <= steps}
@@ -146,6 +261,55 @@ def read_unigram_file(
         **_unigram_spaces(path, content, _SPACE_STEPS.union(*rules.values())),
     )
     return model, dict.fromkeys(rules, True)
+
+
+def write_merges_file(
+    path, model: PieceModel, *, start: str, special_tokens: Sequence[str]
+) -> None:
+    """Writes a `tokenizer.json` with the merge rules of a SentencePiece model of pairs.
+
+    Args:
+        path: The file.
+        model: The model; its pieces are the vocabulary.
+        start: The token before a text, a piece of the model.
+        special_tokens: Tokens to be recognised in texts, beside the model's symbols.
+
+    Raises:
+        PresetError: If the `tokenizers` library has no such model.
+    """
+    spaces = (model.add_dummy_prefix, model.remove_extra_whitespaces, model.charsmap)
+    if any(spaces) or not model.escape_whitespaces or not model.byte_fallback:
+        raise PresetError(
+            "A SentencePiece model of pairs that changes the text before it splits it, or that has "
+            "no pieces for bytes, has no equal there. Train it with "
+            "normalization_rule_name='identity' and byte_fallback=True."
+        )
+    symbols = _symbols(model.pieces, model.types)
+    normal = [
+        (-score, i)
+        for i, (score, kind) in enumerate(zip(model.scores, model.types, strict=True))
+        if kind in (PieceType.NORMAL, PieceType.USER_DEFINED)
+    ]
+    ordered = [model.pieces[i] for _, i in sorted(normal)]
+    parts = set(ordered)
+    merges = [(p[:i], p[i:]) for p in ordered for i in sorted(_ways(p, parts))]
+    vocabulary = {piece: i for i, piece in enumerate(model.pieces)}
+    options = {"unk_token": model.unk_piece, "fuse_unk": True, "byte_fallback": True}
+    tokenizer = tokenizers.Tokenizer(models.BPE(vocabulary, merges, **options))  # pyright: ignore[reportCallIssue]
+    tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{start}:0 $A:0",
+        pair=f"{start}:0 $A:0 {start}:1 $B:1",
+        special_tokens=[(start, vocabulary[start])],
+    )
+    tokenizer.add_special_tokens(
+        [tokenizers.AddedToken(t, normalized=False) for t in special_tokens]
+    )
+    tokenizer.add_tokens([tokenizers.AddedToken(t, normalized=False) for t in symbols])
+    tokenizer.save(str(path))
 
 
 def write_unigram_file(
@@ -230,14 +394,16 @@ def _unigram_spaces(path, content: Mapping[str, Any], known_steps: frozenset) ->
     }
 
 
-def _piece_types(pieces: list[str], added_tokens: Iterable[Mapping], unk_id: int) -> list[int]:
+def _piece_types(
+    pieces: list[str], added_tokens: Iterable[Mapping], unk_id: int, control_tokens: Iterable[str]
+) -> list[int]:
     kinds = [int(PieceType.NORMAL)] * len(pieces)
     places = {piece: i for i, piece in enumerate(pieces)}
     for token in added_tokens:
         if token["content"] in places:
             kind = PieceType.CONTROL if token.get("special") else PieceType.USER_DEFINED
             kinds[places[token["content"]]] = int(kind)
-    for name in ("<s>", "</s>"):
+    for name in control_tokens:
         if name in places:
             kinds[places[name]] = int(PieceType.CONTROL)
     are_bytes = [i for i, piece in enumerate(pieces) if _BYTE_PIECE.fullmatch(piece)]
@@ -304,6 +470,10 @@ def _signature(step: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
     if step["type"] != "Replace":
         return step["type"], None, None
     return "Replace", next(iter(step["pattern"].values())), step["content"]
+
+
+def _signature_or_none(step: Mapping[str, Any] | None) -> tuple[str, str | None, str | None] | None:
+    return None if step is None else _signature(step)
 
 
 def _first_of(names: tuple[str, ...], known: Mapping[str, int]) -> str:

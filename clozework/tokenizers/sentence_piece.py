@@ -8,9 +8,20 @@ from typing import Any, ClassVar
 
 from clozework.errors import ConfigError, InputError
 from clozework.tokenizers.assets import asset_path, read_bytes
-from clozework.tokenizers.hugging_face_file import read_unigram_file, write_unigram_file
+from clozework.tokenizers.hugging_face_file import (
+    read_merges_file,
+    read_unigram_file,
+    uses_merges,
+    write_merges_file,
+    write_unigram_file,
+)
 from clozework.tokenizers.piece_decoder import PieceDecoder
-from clozework.tokenizers.piece_model import PieceModel, read_piece_model, write_piece_model
+from clozework.tokenizers.piece_model import (
+    ModelType,
+    PieceModel,
+    read_piece_model,
+    write_piece_model,
+)
 from clozework.tokenizers.piece_normalizer import PieceNormalizer
 from clozework.tokenizers.piece_segmenters import make_segmenter
 from clozework.tokenizers.text_rules import TextRules
@@ -97,6 +108,9 @@ class SentencePieceTokenizer(Tokenizer):
             path: The file.
             **arguments: Constructor arguments that replace what the file says.
         """
+        if uses_merges(path):
+            model = read_merges_file(path, control_tokens=cls.special_tokens_by_role.values())
+            return cls(**{"proto": write_piece_model(model), **arguments})
         first_tokens = _FAIRSEQ_TOKENS if cls.has_fairseq_ids else ()
         model, rules = read_unigram_file(path, first_tokens=first_tokens, last_token="<mask>")
         return cls(**{"proto": write_piece_model(model), **rules, **arguments})
@@ -104,18 +118,25 @@ class SentencePieceTokenizer(Tokenizer):
     def to_hugging_face_file(self, path) -> None:
         """Writes a `tokenizer.json` that gives our ids, with start and end around texts and pairs.
 
+        Models of pairs, as Gemma's, have the start alone.
+
         Raises:
             PresetError: If the model splits texts in a way that the `tokenizers` library has not.
         """
         self._checked_vocabulary()
         unk_token = self._vocabulary[self._unk_token_id]
+        special_tokens = [*self.special_tokens, unk_token]
+        start, end = (self.special_tokens_by_role[role] for role in ("start", "end"))
+        if self._model.model_type == ModelType.BPE:
+            write_merges_file(path, self._model, start=start, special_tokens=special_tokens)
+            return
         write_unigram_file(
             path,
             self._rules.scored(self._model),
             steps=self._rules.steps,
-            start=self.special_tokens_by_role["start"],
-            end=self.special_tokens_by_role["end"],
-            special_tokens=[*self.special_tokens, unk_token],
+            start=start,
+            end=end,
+            special_tokens=special_tokens,
         )
 
     def set_proto(self, proto) -> None:

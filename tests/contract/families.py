@@ -159,6 +159,8 @@ def task_inputs(task_cls: type) -> dict[str, np.ndarray]:
     inputs = random_inputs(family_of_task(task_cls), [8, 5])
     if task_cls.kind == "MaskedLM":
         inputs["mask_positions"] = np.array([[1, 4], [2, 2]], "int32")
+    for name in task_cls.preprocessor_cls.own_inputs():
+        inputs[name] = (np.arange(8) < np.array([[8], [5]])).astype("int32")
     return inputs
 
 

@@ -337,6 +337,15 @@ def test_a_config_that_names_an_unknown_class_is_refused(saved, tmp_path):
             models.Backbone.from_preset(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a/b", 3, ["a"]])
+def test_a_name_that_no_model_can_have_is_refused(saved, tmp_path, name):
+    record = json.loads((saved / "config.json").read_text())
+    record["config"]["name"] = name
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    with pytest.raises(PresetError, match="The 'name' in 'config.json' of .* without '/'. Correct"):
+        models.Backbone.from_preset(tmp_path)
+
+
 def test_a_directory_of_something_else_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "gpt_neox"}')
     with pytest.raises(PresetError, match="of type 'gpt_neox', which Clozework does not have"):

@@ -145,6 +145,9 @@ def test_tokens_of_our_export_start_and_end_as_ours(tmp_path):
     for text in TEXTS:
         row = ours.preprocessor.generate_preprocess(text)
         assert theirs(text).input_ids == row["token_ids"][row["padding_mask"]].tolist()
+    (tmp_path / "ours" / "tokenizer.model").unlink()
+    again = models.GemmaCausalLM.from_preset(tmp_path / "ours").preprocessor.tokenizer
+    assert again(TEXTS) == ours.preprocessor.tokenizer(TEXTS)
 
 
 @pytest.mark.parametrize(

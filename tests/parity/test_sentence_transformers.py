@@ -1,5 +1,8 @@
 """The vectors of sentence-transformers, to 1e-5: its directories loaded by us, ours by it."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import sentence_transformers
@@ -8,11 +11,13 @@ import transformers
 from sentence_transformers.sentence_transformer import modules
 
 from clozework import models
+from clozework.errors import ClozeworkWarning
 from tests.contract.families import FAMILIES, TEXTS, tiny_task
 
 FAMILY_NAMES = sorted(
     name for name, family in FAMILIES.items() if any(t.kind == "TextEmbedder" for t in family.tasks)
 )
+FULL_ROWS = {"padding": "max_length", "return_attention_mask": True}
 POOLING = ["mean", "cls", "max", "lasttoken"]
 # Of several lengths, so that rows are padded; with most vocabularies the last one is cut.
 SENTENCES = [*TEXTS, "the fox", "quick quick brown dog and the earth and heaven and the lazy fox"]
@@ -40,8 +45,12 @@ def randomised(module):
     return module
 
 
-def their_model(directory, pooling, *steps):
-    transformer = modules.Transformer(str(directory), max_seq_length=16)
+def their_model(directory, pooling, *steps, max_length=16):
+    # FNet computes on padding: its vectors are those of rows of one length.
+    options = {"text": FULL_ROWS} if directory.name == "f_net" else {}
+    transformer = modules.Transformer(
+        str(directory), max_seq_length=max_length, processing_kwargs=options
+    )
     width = transformer.get_embedding_dimension()
     pooled = modules.Pooling(width, pooling_mode=pooling)
     return sentence_transformers.SentenceTransformer(
@@ -122,3 +131,40 @@ def test_a_directory_without_their_steps_is_an_encoder_with_a_pooling(encoders):
         ).last_hidden_state[:, 0]
     expected = torch.nn.functional.normalize(vectors, dim=-1).numpy()
     np.testing.assert_allclose(embedder.embed(SENTENCES), expected, rtol=0, atol=1e-5)
+
+
+def test_vectors_that_would_depend_on_the_batch_are_warned_of(encoders, tmp_path):
+    transformer = modules.Transformer(str(encoders / "f_net"), max_seq_length=16)
+    theirs = sentence_transformers.SentenceTransformer(
+        modules=[transformer, modules.Pooling(8)], device="cpu"
+    )
+    theirs.save(str(tmp_path / "theirs"))
+    with pytest.warns(ClozeworkWarning, match="has no fixed length of rows: in sentence-tran"):
+        ours = models.TextEmbedder.from_preset(tmp_path / "theirs")
+    alone, together = ours.embed("the fox"), ours.embed(["the fox", SENTENCES[-1]])
+    np.testing.assert_allclose(together[0], alone, rtol=0, atol=1e-6)
+
+
+def test_a_directory_of_before_version_2_is_read(encoders, tmp_path):
+    steps = randomised(modules.Dense(8, 6)), modules.Normalize()
+    theirs = their_model(encoders / "bert", "cls", *steps)
+    theirs.save(str(tmp_path / "theirs"))
+    old, new = tmp_path / "old", tmp_path / "theirs"
+    shutil.copytree(new, old / "0_Transformer", ignore=shutil.ignore_patterns("?_*", "modules*"))
+    for folder in ("1_Pooling", "2_Dense", "3_Normalize"):
+        shutil.copytree(new / folder, old / folder)
+    listed = json.loads((new / "modules.json").read_text(encoding="utf-8"))
+    listed[0]["path"] = "0_Transformer"
+    (old / "modules.json").write_text(json.dumps(listed), encoding="utf-8")
+    # All that there was at the top.
+    (old / "config.json").write_text('{"__version__": "0.3.0"}', encoding="utf-8")
+    ours = models.TextEmbedder.from_preset(old)
+    np.testing.assert_allclose(ours.embed(SENTENCES), theirs.encode(SENTENCES), rtol=0, atol=1e-5)
+
+
+def test_texts_are_cut_where_theirs_are(encoders, tmp_path):
+    theirs = their_model(encoders / "bert", "mean", max_length=7)
+    theirs.save(str(tmp_path / "theirs"))
+    ours = models.TextEmbedder.from_preset(tmp_path / "theirs")
+    assert ours.preprocessor.sequence_length == 7
+    np.testing.assert_allclose(ours.embed(SENTENCES), theirs.encode(SENTENCES), rtol=0, atol=1e-5)

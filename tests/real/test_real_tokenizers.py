@@ -70,6 +70,7 @@ def test_gemma():
             "xlm_roberta/sentencepiece.bpe.model",
         ),
         (transformers.DebertaV2Tokenizer, DebertaV3Tokenizer, "deberta_v3/spm.model"),
+        (transformers.GemmaTokenizer, GemmaTokenizer, "gemma/tokenizer.model"),
     ],
 )
 def test_tokenizer_json_gives_the_same_as_the_vocabulary_files(upstream_cls, cls, name, tmp_path):

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from clozework import backend
-from clozework.errors import MissingPackageError
+from clozework.errors import ConfigError, MissingPackageError
 
 
 @pytest.fixture
@@ -122,3 +122,23 @@ def test_no_backend_at_all_is_said():
     nothing = backend.BackendChoice(None, "neither JAX nor PyTorch is installed")
     with pytest.raises(MissingPackageError, match="No backend is installed. Install one: pip"):
         backend.require_backend(nothing)
+
+
+@pytest.mark.parametrize("content", ["[]", "3"])
+def test_a_config_that_keras_cannot_take_is_named(content, tmp_path):
+    (tmp_path / "keras.json").write_text(content)
+    result = subprocess.run(
+        [sys.executable, "-c", "from clozework import models"],
+        env={**os.environ, "KERAS_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert f"ConfigError: Keras cannot be imported: its config {tmp_path}" in result.stderr
+    assert f"keras.json holds {content}, not an object such as" in result.stderr
+
+
+def test_a_config_that_keras_cannot_take_is_refused(installation, tmp_path):
+    installation("jax", "jaxlib")
+    (tmp_path / "keras.json").write_text("[]")
+    with pytest.raises(ConfigError, match=r"Keras cannot be imported: .* Correct the file, or del"):
+        backend.require_backend(backend.prepare_backend())

@@ -1,5 +1,6 @@
 """Help, errors, warnings and what the command imports."""
 
+import os
 import subprocess
 import sys
 
@@ -75,3 +76,58 @@ def test_a_warning_is_one_line_without_code():
 
 def test_an_unknown_command_is_a_mistake_of_usage(clozework):
     assert clozework("fil").code == 2
+
+
+@pytest.mark.parametrize("arguments", [["presets"], ["presets", "--json"]])
+def test_a_pipe_that_nobody_reads_is_no_error(arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = "from clozework.cli import main; main()"
+    try:
+        command = [sys.executable, "-c", code, *arguments]
+        result = subprocess.run(
+            command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120
+        )
+    finally:
+        os.close(writing)
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+def test_what_the_system_refuses_is_one_sentence():
+    fault = (
+        "import errno, clozework.tasks as tasks\n"
+        "def describe(_):\n"
+        "    raise OSError(errno.ENOSPC, 'No space left on device'{})\n"
+        "tasks.describe_preset = describe"
+    )
+    result = run_main("info", "x", before=fault.format(""))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[-1] == (
+        "Error: No space left on device, while results were written or read."
+    )
+    result = run_main("info", "x", before=fault.format(", '/x/y'"))
+    assert result.stderr.splitlines()[-1] == "Error: No space left on device: /x/y."
+
+
+@pytest.mark.parametrize(
+    "interrupt",
+    [
+        "raise KeyboardInterrupt",
+        "signal.raise_signal(signal.SIGINT)",
+        # What packages do while they are imported is not undone.
+        "sys.path.insert(0, r'{folder}'); import interrupted",
+    ],
+    ids=["raised", "sent", "while_importing"],
+)
+def test_an_interrupt_ends_it_without_a_traceback(interrupt, tmp_path):
+    (tmp_path / "interrupted.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)")
+    before = (
+        "import signal, sys, clozework.tasks as tasks\n"
+        "def describe(_):\n"
+        f"    {interrupt.format(folder=tmp_path)}\n"
+        "tasks.describe_preset = describe"
+    )
+    result = run_main("info", "x", before=before)
+    assert (result.returncode, result.stdout) == (130, "")
+    assert result.stderr.splitlines()[-1] == "Interrupted."
+    assert "Traceback" not in result.stderr

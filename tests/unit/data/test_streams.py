@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from clozework.data import make_dataset
 from clozework.errors import InputError
 
 TEXTS = ["one", "zwei", "três"]
@@ -252,3 +253,15 @@ def test_preprocessed_batches_are_read(open_rows, read):
         [[2, 3, 4]],
     ]
     assert [batch[1].tolist() for batch in batches] == [[0, 1], [2]]
+
+
+def test_rows_that_are_batches_are_refused_as_examples():
+    batches = datasets.Dataset.from_dict(
+        {"text": [["a", "b"], ["c", "d"]], "label": [[0, 1], [1, 0]]}
+    )
+    with pytest.raises(InputError, match=r"lists of 2 in all of its columns .* before `batch`"):
+        make_dataset(batches, preprocess=None, is_text=True)
+    assert len(list(make_dataset(iter(batches), preprocess=None, is_text=True))) == 2
+    pairs = datasets.Dataset.from_dict({"text": [["a", "b"], ["c", "d"]], "label": [0, 1]})
+    (batch,) = make_dataset(pairs, preprocess=None, is_text=True)
+    assert batch[0] == [("a", "b"), ("c", "d")]

@@ -11,6 +11,7 @@ from clozework.presets.sentence_modules import (
     SentenceModules,
     projection_weights,
     read_sentence_modules,
+    transformer_folder,
     write_sentence_modules,
 )
 from clozework.presets.tensor_files import write_safetensors
@@ -93,13 +94,20 @@ def test_what_is_not_computed_is_refused(files, message):
         read_sentence_modules(files)
 
 
-def test_a_model_in_a_folder_of_its_own_is_refused():
+def test_a_model_in_a_folder_of_its_own_has_its_lengths_there():
     listed = [
         {"idx": 0, "path": "0_Transformer", "type": f"{TYPES}Transformer"},
         {"idx": 1, "path": "1_Pooling", "type": f"{TYPES}Pooling"},
     ]
-    with pytest.raises(PresetError, match="keeps its model in the folder '0_Transformer'"):
-        read_sentence_modules(MemoryFiles({"modules.json": json.dumps(listed)}))
+    files = MemoryFiles(
+        {
+            "modules.json": json.dumps(listed),
+            "1_Pooling/config.json": MEAN,
+            "0_Transformer/sentence_bert_config.json": {"max_seq_length": 7},
+        }
+    )
+    assert transformer_folder(files) == "0_Transformer"
+    assert read_sentence_modules(files).max_length == 7
 
 
 def test_other_weights_than_those_of_a_dense_step_are_refused(tmp_path):

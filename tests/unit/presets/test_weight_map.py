@@ -118,9 +118,11 @@ def test_variables_without_a_row_cannot_be_written():
 
 
 def test_the_module_of_a_kernel():
-    assert MAP.module_of("block_3/attention/query/kernel") == "layer.3.q"
-    assert MAP.module_of("positions/embeddings") is None
-    assert MAP.module_of("unknown/kernel") is None
+    found = MAP.layer_of("block_3/attention/query/kernel")
+    assert found is not None
+    assert found[1] == "layer.3.q"
+    assert MAP.layer_of("positions/embeddings") is None
+    assert MAP.layer_of("unknown/kernel") is None
 
 
 def test_kernels_with_heads_first_compute_what_pytorch_computes():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from clozework import models
-from clozework.errors import ConfigError, InputError
+from clozework.errors import ClozeworkWarning, ConfigError, InputError
 from clozework.tasks import FilledText
 from tests.unit.tasks.tiny_models import LENGTH, randomized, tiny_masked_lm
 
@@ -206,3 +206,11 @@ def test_predict_takes_no_single_string(masked_lm):
     for method in (masked_lm.predict, masked_lm.predict_on_batch):
         with pytest.raises(InputError, match=r"x is one text, .* Wrap it in a list"):
             method("a [MASK]")
+
+
+def test_masks_of_other_families_are_warned_of(masked_lm, roberta):
+    with pytest.warns(ClozeworkWarning, match="Text 1 holds '<mask>', which is no mask to this"):
+        filled = masked_lm.fill(["a [MASK]", "[MASK] <mask>"])
+    assert "<mask>" in filled[1].text
+    with pytest.warns(ClozeworkWarning, match=r"Text 0 holds '\[MASK\]', .* Write '<mask>' where"):
+        roberta.fill("a <mask> [MASK]")

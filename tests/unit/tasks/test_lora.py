@@ -23,6 +23,7 @@ from tests.contract.families import (
     task_inputs,
     tiny_backbone,
     tiny_task,
+    token_vectors,
 )
 
 # Of peft itself, with this version of transformers.
@@ -34,9 +35,9 @@ EVERY_KIND = ["query", "attention_output", "feedforward_intermediate_dense", "to
 INPUTS = random_inputs(FAMILIES["bert"], [8, 5])
 
 
-def with_adapters(rank=2, names=None, **options):
+def with_adapters(rank=2, names=None, family="bert", **options):
     """A backbone with adapters that change its outputs."""
-    backbone = tiny_backbone(FAMILIES["bert"])
+    backbone = tiny_backbone(FAMILIES[family])
     backbone.enable_lora(rank, names, **options)
     generator = np.random.default_rng(1)
     for variable in backbone.trainable_variables:
@@ -60,35 +61,40 @@ def test_only_adapters_and_the_head_are_trained():
         assert np.any(keras.ops.convert_to_numpy(variable) != value), variable.path
 
 
-@pytest.mark.parametrize("family", ["deberta_v3", "distil_bert", "roberta"])
-def test_other_families_have_the_default_layers(family):
+@pytest.mark.parametrize(
+    ("family", "layers"), [("deberta_v3", 4), ("distil_bert", 4), ("roberta", 4), ("bart", 12)]
+)
+def test_other_families_have_the_default_layers(family, layers):
     backbone = tiny_backbone(FAMILIES[family])
     backbone.enable_lora(2)
-    assert len(backbone.trainable_variables) == 8
+    assert len(backbone.trainable_variables) == 2 * layers
 
 
-@pytest.mark.parametrize("alpha", [None, 6])
-def test_adapters_are_saved_and_loaded(alpha, tmp_path):
-    backbone = with_adapters(names=EVERY_KIND, alpha=alpha)
+@pytest.mark.parametrize(("family", "alpha"), [("bert", None), ("bert", 6), ("bart", 6)])
+def test_adapters_are_saved_and_loaded(family, alpha, tmp_path):
+    inputs = random_inputs(FAMILIES[family], [8, 5])
+    backbone = with_adapters(names=EVERY_KIND, family=family, alpha=alpha)
     path = tmp_path / "new" / "adapters.lora.h5"
     backbone.save_lora_weights(path)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
-    loaded = tiny_backbone(FAMILIES["bert"])
+    loaded = tiny_backbone(FAMILIES[family])
     loaded.load_lora_weights(path)
-    assert_same_outputs(backbone, loaded, INPUTS)
-    enabled = tiny_backbone(FAMILIES["bert"])
+    assert_same_outputs(backbone, loaded, inputs)
+    enabled = tiny_backbone(FAMILIES[family])
     enabled.enable_lora(2, EVERY_KIND)
     enabled.load_lora_weights(path)
-    assert_same_outputs(backbone, enabled, INPUTS)
+    assert_same_outputs(backbone, enabled, inputs)
 
 
-def test_merging_keeps_the_outputs_and_frees_the_weights():
-    backbone = with_adapters(names=EVERY_KIND, alpha=3)
-    before = outputs_of(backbone, INPUTS)
+@pytest.mark.parametrize("family", ["bert", "bart"])
+def test_merging_keeps_the_outputs_and_frees_the_weights(family):
+    inputs = random_inputs(FAMILIES[family], [8, 5])
+    backbone = with_adapters(names=EVERY_KIND, family=family, alpha=3)
+    before = outputs_of(backbone, inputs)
     backbone.merge_lora()
-    for name, values in outputs_of(backbone, INPUTS).items():
+    for name, values in outputs_of(backbone, inputs).items():
         np.testing.assert_allclose(values, before[name], rtol=0, atol=1e-5)
-    plain = tiny_backbone(FAMILIES["bert"])
+    plain = tiny_backbone(FAMILIES[family])
     assert [v.path for v in backbone.weights] == [v.path for v in plain.weights]
     assert len(backbone.trainable_variables) == len(plain.trainable_variables)
     backbone.enable_lora(1)
@@ -107,9 +113,13 @@ def test_adapters_of_a_quantized_model_are_merged():
         np.testing.assert_allclose(values, before[name], rtol=0, atol=0.05)
 
 
-def test_a_preset_and_an_export_hold_the_sum(tmp_path):
-    task = tiny_task(TASKS["BertTextClassifier"], backbone=with_adapters(names=EVERY_KIND, alpha=1))
-    inputs = task_inputs(TASKS["BertTextClassifier"])
+@pytest.mark.parametrize(
+    ("family", "name"), [("bert", "BertTextClassifier"), ("bart", "BartTextClassifier")]
+)
+def test_a_preset_and_an_export_hold_the_sum(family, name, tmp_path):
+    adapted = with_adapters(names=EVERY_KIND, family=family, alpha=1)
+    task = tiny_task(TASKS[name], backbone=adapted)
+    inputs = task_inputs(TASKS[name])
     task.save_to_preset(tmp_path / "saved")
     task.export_to_transformers(tmp_path / "exported")
     assert task.backbone.token_embedding.lora_enabled
@@ -118,65 +128,89 @@ def test_a_preset_and_an_export_hold_the_sum(tmp_path):
         assert_same_outputs(task, loaded, inputs)
 
 
-def hidden_states(model):
-    ids, padding = torch.tensor(INPUTS["token_ids"]), torch.tensor(INPUTS["padding_mask"])
-    segments = torch.tensor(INPUTS["segment_ids"])
+def hidden_states(family, model):
+    """Vectors of tokens of their model: the decoder's, where there are two halves."""
+    names = {"token_ids": "input_ids", "padding_mask": "attention_mask"}
+    names |= {"segment_ids": "token_type_ids", "encoder_token_ids": "input_ids"}
+    names |= {"encoder_padding_mask": "attention_mask", "decoder_token_ids": "decoder_input_ids"}
+    names |= {"decoder_padding_mask": "decoder_attention_mask"}
+    inputs = random_inputs(FAMILIES[family], [8, 5])
     with torch.no_grad():
-        states = model(
-            input_ids=ids.long(), attention_mask=padding.long(), token_type_ids=segments.long()
-        )
+        states = model(**{names[name]: torch.tensor(inputs[name]).long() for name in inputs})
     return states.last_hidden_state.numpy()
 
 
-def assert_same_on_tokens(backbone, model):
-    ours = outputs_of(backbone, INPUTS)["sequence_output"]
-    is_token = INPUTS["padding_mask"] > 0
-    np.testing.assert_allclose(ours[is_token], hidden_states(model)[is_token], rtol=0, atol=1e-5)
+def assert_same_on_tokens(backbone, model, family):
+    inputs = random_inputs(FAMILIES[family], [8, 5])
+    is_token = next(mask for name, mask in inputs.items() if name.endswith("padding_mask")) > 0
+    ours, theirs = token_vectors(backbone, inputs), hidden_states(family, model)
+    np.testing.assert_allclose(ours[is_token], theirs[is_token], rtol=0, atol=1e-5)
 
 
-@pytest.fixture
-def exported(tmp_path):
-    """A backbone without adapters in Hugging Face's format."""
-    tiny_backbone(FAMILIES["bert"]).export_to_transformers(tmp_path / "model")
-    return tmp_path / "model"
-
-
-@pytest.mark.parametrize("names", [None, ["query", "attention_output"]])
-def test_peft_reads_what_we_write(names, exported, tmp_path):
-    backbone = with_adapters(names=names, alpha=3)
+@pytest.mark.parametrize(
+    ("family", "names"),
+    [
+        ("bert", None),
+        ("bert", EVERY_KIND),
+        ("bart", [*EVERY_KIND[:3], "key", "value", "feedforward_output_dense"]),
+        ("gemma", ["query", "key", "value", "attention_output", "ffw_gating", "ffw_linear"]),
+    ],
+)
+def test_peft_reads_what_we_write(family, names, tmp_path):
+    tiny_backbone(FAMILIES[family]).export_to_transformers(tmp_path / "model")
+    backbone = with_adapters(names=names, alpha=3, family=family)
     backbone.export_lora_to_peft(tmp_path / "adapters")
-    model = transformers.AutoModel.from_pretrained(exported)
+    model = transformers.AutoModel.from_pretrained(tmp_path / "model")
     model = peft.PeftModel.from_pretrained(model, tmp_path / "adapters").eval()
-    assert_same_on_tokens(backbone, model)
+    assert_same_on_tokens(backbone, model, family)
 
 
-@pytest.mark.parametrize("use_rslora", [False, True])
-def test_we_read_what_peft_writes(use_rslora, exported, tmp_path):
-    config = peft.LoraConfig(
-        r=1,
-        lora_alpha=3,
-        target_modules=["query", "attention.output.dense", "intermediate.dense"],
-        alpha_pattern={"intermediate.dense": 5},
-        rank_pattern={"intermediate.dense": 2},
-        use_rslora=use_rslora,
-    )
-    model = peft.get_peft_model(transformers.AutoModel.from_pretrained(exported), config).eval()
+@pytest.mark.parametrize(
+    ("family", "modules", "options"),
+    [
+        (
+            "bert",
+            ["query", "attention.output.dense", "intermediate.dense", "word_embeddings"],
+            {"alpha_pattern": {"intermediate.dense": 5}, "rank_pattern": {"intermediate.dense": 2}},
+        ),
+        ("bert", ["query"], {"use_rslora": True}),
+        ("bart", ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"], {}),
+        ("gemma", ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj"], {}),
+    ],
+)
+def test_we_read_what_peft_writes(family, modules, options, tmp_path):
+    tiny_backbone(FAMILIES[family]).export_to_transformers(tmp_path / "model")
+    config = peft.LoraConfig(r=1, lora_alpha=3, target_modules=modules, **options)
+    model = transformers.AutoModel.from_pretrained(tmp_path / "model")
+    model = peft.get_peft_model(model, config).eval()
     for name, parameter in model.named_parameters():
         if "lora" in name:
-            parameter.data.normal_(generator=torch.Generator().manual_seed(len(name)))
+            generator = torch.Generator().manual_seed(len(name))
+            parameter.data.normal_(std=0.5, generator=generator)
     model.save_pretrained(tmp_path / "adapters")
-    backbone = tiny_backbone(FAMILIES["bert"])
+    backbone = tiny_backbone(FAMILIES[family])
     backbone.load_lora_weights(tmp_path / "adapters")
-    assert_same_on_tokens(backbone, model)
+    assert_same_on_tokens(backbone, model, family)
     backbone.save_lora_weights(tmp_path / "same.lora.h5")
 
 
-def test_gemma_has_adapters_in_files_of_keras_hub_alone(tmp_path):
-    backbone = tiny_backbone(FAMILIES["gemma"])
-    backbone.enable_lora(2)
-    backbone.save_lora_weights(tmp_path / "x.lora.h5")
-    tiny_backbone(FAMILIES["gemma"]).load_lora_weights(tmp_path / "x.lora.h5")
-    with pytest.raises(PresetError, match="has another form in `transformers`"):
+def test_adapters_of_a_causal_lm_fit_its_backbone(tmp_path):
+    tiny_task(TASKS["GemmaCausalLM"]).export_to_transformers(tmp_path / "model")
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["q_proj"])).eval()
+    model.base_model.model.model.layers[0].self_attn.q_proj.lora_B["default"].weight.data += 0.5
+    model.save_pretrained(tmp_path / "adapters")
+    ours = models.CausalLM.from_preset(tmp_path / "model")
+    ours.backbone.load_lora_weights(tmp_path / "adapters")
+    inputs = task_inputs(TASKS["GemmaCausalLM"])
+    with torch.no_grad():
+        theirs = model(torch.tensor(inputs["token_ids"][:1]).long()).logits.numpy()
+    np.testing.assert_allclose(outputs_of(ours, inputs)["output"][:1], theirs, rtol=0, atol=1e-5)
+
+
+def test_what_several_modules_share_there_is_not_written(tmp_path):
+    backbone = with_adapters(names=["token_embedding"], family="bart")
+    with pytest.raises(PresetError, match=r"'token_embedding/embeddings' .* `save_lora_weights` k"):
         backbone.export_lora_to_peft(tmp_path / "adapters")
 
 

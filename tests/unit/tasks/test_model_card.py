@@ -125,3 +125,15 @@ def test_a_card_that_somebody_wrote_stays(classifier, tmp_path):
     classifier.save_to_preset(tmp_path)
     assert card_of(tmp_path) == OWN_CARD
     models.TextClassifier.from_preset(tmp_path)
+
+
+def test_a_bias_that_keras_hub_does_not_add_is_said(tmp_path):
+    summarizer = tiny_task(TASKS["BartSeq2SeqLM"])
+    bias = np.zeros(summarizer.backbone.vocabulary_size)
+    bias[3] = -0.125
+    summarizer.logits_bias.bias.assign(bias)
+    summarizer.save_to_preset(tmp_path / "biased")
+    assert "other numbers: `logits_bias` (up to 0.125)." in card_of(tmp_path / "biased")
+    summarizer.logits_bias.bias.assign(0 * bias)
+    summarizer.save_to_preset(tmp_path / "plain")
+    assert "KerasHub reads this directory, too.\n" in card_of(tmp_path / "plain")

@@ -3,11 +3,20 @@
 import keras
 import numpy as np
 import pytest
+import torch
 
 from clozework import models
 from clozework.errors import ConfigError, InputError
 from clozework.tasks import Entity
-from tests.contract.families import TEXTS, tiny_task
+from tests.contract.families import (
+    FAMILIES,
+    TASKS,
+    TEXTS,
+    task_inputs,
+    task_labels,
+    tiny_backbone,
+    tiny_task,
+)
 from tests.nasty_texts import nasty_texts
 
 NAMES = ["O", "B-PER", "I-PER"]
@@ -254,3 +263,61 @@ def test_a_cut_text_is_trained_on_as_far_as_it_goes():
     with pytest.warns(UserWarning, match="1 of 1 texts have more than 16 tokens"):
         _, _, weights = task._training_batch(*task.prepare_examples(words, [["O", "O"] * 12]), None)
     assert weights.tolist() == [[0.0, *[1.0] * 14, 0.0]]
+
+
+def without_dropout():
+    backbone = tiny_backbone(FAMILIES["bert"], dropout=0.0)
+    return tiny_task(models.BertTokenClassifier, backbone=backbone, label_names=NAMES, dropout=0.0)
+
+
+def first_loss(labels, **options):
+    tagger = without_dropout()
+    x, y = (WORDS, labels) if isinstance(labels[0][0], str) else (TEXTS, labels)
+    history = tagger.fit(x, y, shuffle=False, verbose=0, **options)
+    return history.history["loss"][0]
+
+
+def test_class_weights_are_those_of_torch_for_each_tag():
+    tagger = without_dropout()
+    numbers = [NAMES.index(tag) for row in TAGS for tag in row]
+    logits = tagger.predict(TEXTS, verbose=0)
+    tokens = [values[1 : 1 + len(row)] for values, row in zip(logits, TAGS, strict=True)]
+    expected = torch.nn.functional.cross_entropy(
+        torch.tensor(np.concatenate(tokens)),
+        torch.tensor(numbers),
+        weight=torch.tensor([0.25, 3.0, 1.0]),
+    )
+    by_name = first_loss(TAGS, class_weight={"O": 0.25, "B-PER": 3.0})
+    assert by_name == pytest.approx(float(expected), abs=1e-5)
+    assert first_loss(TAGS, class_weight={0: 0.25, np.int64(1): 3.0}) == by_name
+    assert first_loss(TAGS) != pytest.approx(by_name, abs=1e-3)
+
+
+def test_class_weights_multiply_the_weights_of_texts():
+    # The first text's one tag alone counts, whatever its weight.
+    options = {"sample_weight": [1.0, 0.0, 0.0]}
+    spans = [[(4, 9, "PER")], [], []]
+    both = first_loss(spans, class_weight={"O": 0.0}, **options)
+    assert both == first_loss(spans, class_weight={"O": 0.0, "B-PER": 5.0}, **options)
+    assert both != first_loss(spans, **options)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"PER": 1.0}, "weights for 'PER', but the classes are 'O', 'B-PER', 'I-PER'"),
+        ([1.0], r"`class_weight` must be a dict, .* Received: \[1.0\]"),
+    ],
+)
+def test_class_weights_of_no_tag_are_refused(weights, message):
+    with pytest.raises(InputError, match=message):
+        first_loss(TAGS, class_weight=weights)
+
+
+@pytest.mark.parametrize("name", ["BertMaskedLM", "BertQuestionAnswerer", "GemmaCausalLM"])
+def test_class_weights_are_refused_where_there_are_no_classes(name):
+    task = tiny_task(TASKS[name])
+    inputs, labels = task_inputs(TASKS[name]), task_labels(TASKS[name])
+    task.preprocessor = None
+    with pytest.raises(InputError, match=f"but the labels of {name} are no classes. Leave it"):
+        task.fit(inputs, labels, class_weight={0: 2.0}, verbose=0)

@@ -8,6 +8,7 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
 from clozework.errors import PresetError
+from clozework.models.gemma import GemmaTokenizer
 from clozework.tokenizers.piece_model import ModelType, PieceType, read_piece_model
 from clozework.tokenizers.text_rules import TextRules
 from tests.unit.tokenizers.families import (
@@ -34,6 +35,28 @@ def byte_pair(**options):
     merges = [tuple(merge.split(" ")) for merge in MERGES]
     tokenizer = tokenizers.Tokenizer(models.BPE(BYTE_PAIRS, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(**{"add_prefix_space": False, **options})
+    return tokenizer
+
+
+PAIRED = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "\n\n"]
+PAIRED += [f"<0x{byte:02X}>" for byte in range(256)]
+PAIRED += ["ab", "aa", "aab", "a", "b", "\u2581"]
+RULES = [["a", "b"], ["a", "a"], ["a", "ab"], ["aa", "b"]]
+
+
+def paired(rules=RULES, pieces=PAIRED):
+    """A SentencePiece model of pairs, as `transformers` writes Gemma's."""
+    model = models.BPE(
+        {piece: i for i, piece in enumerate(pieces)},
+        [tuple(rule) for rule in rules],
+        unk_token="<unk>",
+        fuse_unk=True,
+        byte_fallback=True,
+    )
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
+    tokenizer.add_special_tokens(["<pad>", "<eos>", "<bos>", "<unk>"])
+    tokenizer.add_tokens([tokenizers.AddedToken(t, normalized=False) for t in ("<mask>", "\n\n")])
     return tokenizer
 
 
@@ -201,6 +224,63 @@ def test_models_that_the_library_has_not_are_not_written(tmp_path, options):
     with pytest.raises(
         PresetError, match=r"of type '(word|unigram)' \(or with spaces treated othe"
     ):
+        SentencePiece(model).to_hugging_face_file(tmp_path / "tokenizer.json")
+
+
+@pytest.mark.parametrize("rules", [RULES, [" ".join(rule) for rule in RULES]], ids=["pairs", "old"])
+def test_a_model_of_pairs_is_restored(stored, tmp_path, rules):
+    upstream = paired()
+    ours = GemmaTokenizer.from_hugging_face_file(stored(upstream, model__merges=rules))
+    texts = ["aab b", "aaab", "\n\n<mask>é", "  a"]
+    assert ours(texts) == [e.ids for e in upstream.encode_batch(texts)]
+    assert ours.detokenize(ours(texts)) == texts
+    ours.save_assets(tmp_path)
+    again = GemmaTokenizer()
+    again.load_assets(tmp_path)
+    assert again(texts) == ours(texts)
+
+
+def test_a_tab_in_place_of_its_byte_is_taken_for_it(stored):
+    pieces = ["\t" if piece == "<0x09>" else piece for piece in PAIRED]
+    upstream = paired(pieces=pieces)
+    ours = GemmaTokenizer.from_hugging_face_file(stored(upstream))
+    assert ours.get_vocabulary() == PAIRED
+    assert ours(["a\ta"]) == [upstream.encode("a\ta").ids]
+
+
+def test_tokens_added_behind_the_vocabulary_are_symbols(stored):
+    upstream = paired()
+    upstream.add_tokens([tokenizers.AddedToken("<turn>", normalized=False)])
+    ours = GemmaTokenizer.from_hugging_face_file(stored(upstream))
+    assert ours(["a<turn>b"]) == [upstream.encode("a<turn>b").ids]
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "changes", "message"),
+    [
+        (
+            paired(RULES[:3]),
+            {},
+            "of the ways to make 'aab' some have no rule. Use the tokenizer.mo",
+        ),
+        (paired([*RULES, RULES[0]]), {"model__merges": [*RULES, RULES[0]]}, "'ab' do not stand to"),
+        (paired(), {"model__vocab__ab": 999}, "its ids have gaps"),
+        (paired(), {"model__unk_token": None}, "it has no token for what is unknown"),
+        (paired(), {"model__merges": [["a"]]}, r"a rule is \['a'\]"),
+        (paired(), {"model__byte_fallback": False}, "has model.byte_fallback False"),
+        (paired(), {"model__ignore_merges": True}, "has model.ignore_merges True"),
+        (paired(), {"normalizer": {"type": "NFC"}}, "has normalizer .*NFC"),
+        (paired(), {"pre_tokenizer": {"type": "Digits"}}, "has pre_tokenizer .*Digits"),
+    ],
+)
+def test_rules_that_no_model_of_pairs_has_are_refused(stored, tokenizer, changes, message):
+    with pytest.raises(PresetError, match=message):
+        GemmaTokenizer.from_hugging_face_file(stored(tokenizer, **changes))
+
+
+def test_models_of_pairs_that_the_library_has_not_are_not_written(tmp_path):
+    model = piece_model([*PIECES, ("<mask>", 0.0, PieceType.CONTROL)], model_type=ModelType.BPE)
+    with pytest.raises(PresetError, match="of pairs that changes the text before it splits it, or"):
         SentencePiece(model).to_hugging_face_file(tmp_path / "tokenizer.json")
 
 

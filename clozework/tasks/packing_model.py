@@ -1,0 +1,76 @@
+"""Models that read texts of any lengths in rows that they share."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+
+from clozework.backend import compiled_program
+from clozework.data import FIRST_TOKENS, SHORTEST_TEXT, PackedRows
+from clozework.tasks.packed_texts import packed_batch
+from clozework.tasks.padding import without_needless_padding
+from clozework.tasks.recorded_model import RecordedModel
+
+__all__ = ["PackingModel"]
+
+
+class PackingModel(RecordedModel):
+    """Base class of tasks, whose inputs may be packed; see `clozework.data.packed_rows`.
+
+    A subclass that has `call_packed` packs its texts, where its backbone knows a padding mask.
+    """
+
+    backbone: Any
+    # Packed rows have room for a text for each so many tokens.
+    shortest_text: ClassVar[int] = SHORTEST_TEXT
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._packed_program = compiled_program(
+            lambda packed: self(packed, training=False),
+            read=lambda: self.variables,
+            changed=lambda: (),
+        )
+
+    def call(self, inputs, training=None, mask=None):
+        if isinstance(inputs, Mapping) and FIRST_TOKENS in inputs:
+            return self.call_packed(inputs)
+        return super().call(inputs, training=training, mask=mask)
+
+    def call_packed(self, inputs):
+        """Returns the outputs of packed rows: those of each text, where they are of texts.
+
+        A task that has it needs no padding; see `clozework.data.packed_rows`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not pack texts.")
+
+    def compute_packed(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns the outputs of packed rows; see `call_packed`.
+
+        Unlike that of Keras's `predict_on_batch`, the program does not take the weights over.
+        """
+        with self._in_use:
+            return keras.ops.convert_to_numpy(self._packed_program(dict(inputs)))
+
+    @property
+    def packs_texts(self) -> bool:
+        """Whether several texts may share a row."""
+        return (
+            "padding_mask" in self.backbone.input_names
+            and type(self).call_packed is not PackingModel.call_packed
+        )
+
+    def output_of_text(self, values: np.ndarray, step: PackedRows, slot: int) -> np.ndarray:
+        """Returns what is a text's among the outputs of packed rows."""
+        return values[slot]
+
+    def predicted(self, outputs: Sequence[np.ndarray]) -> np.ndarray:
+        """Returns what `predict` makes of the outputs of all texts."""
+        return np.stack(outputs)
+
+    def compact(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the inputs of one batch with next to no padding: packed, or else cut."""
+        if not self.packs_texts:
+            return without_needless_padding(arrays)
+        return packed_batch(self, arrays).pack(arrays)
