@@ -10,7 +10,7 @@ from keras import ops
 from clozework import samplers
 from clozework.backend import compiled_program
 from clozework.errors import ConfigError, InputError
-from clozework.samplers import GenerationStep, Sampler
+from clozework.samplers import Sampler
 from clozework.tasks.generation import (
     checked_length,
     checked_stop_token_ids,
@@ -21,6 +21,7 @@ from clozework.tasks.generation import (
     without_prompts,
 )
 from clozework.tasks.numbers import known_range
+from clozework.tasks.streaming import TokenStreamer, text_pieces
 from clozework.tasks.task import Task, without_needless_padding
 
 __all__ = ["CausalLM"]
@@ -32,7 +33,7 @@ class CausalLM(Task):
     A family defines two methods: `empty_cache(batch, length)`, a structure of zeros whose first
     axis is the batch, and `vectors_with_cache(token_ids, cache, index)`, which returns the vectors
     of tokens that stand from `index` on, and the cache with what later tokens need of them. A
-    subclass with other inputs defines `generate_step` itself (see there), and `compact_prompts`;
+    subclass with other inputs defines `read_prompts`, `read_tokens` and `compact_prompts` itself;
     `prompt_inputs` names the ids and the mask that generation fills in.
 
     Args:
@@ -88,7 +89,7 @@ class CausalLM(Task):
         super().compile(optimizer=optimizer, loss=loss, weighted_metrics=weighted_metrics, **kwargs)
         self.sampler = sampler
         self.generate_function = None
-        self._stream_functions = None
+        self._streamer = None
 
     def empty_cache(self, batch, length):
         """Returns the cache of `batch` rows of `length` tokens before anything is read."""
@@ -151,29 +152,40 @@ class CausalLM(Task):
             return outputs
         return self.preprocessor.generate_postprocess(outputs)
 
-    def stream(self, inputs: str, *, max_length=None, stop_token_ids="auto") -> Iterator[str]:
-        """Yields what is generated for one prompt, piece by piece, as soon as it is known.
+    def stream(self, inputs, *, max_length=None, stop_token_ids="auto") -> Iterator[str]:
+        """Yields what is generated for one input, piece by piece, as soon as it is known.
 
-        The prompt and all pieces together are what `generate` returns.
+        What the text begins with and all pieces together are what `generate` returns.
 
         Args:
-            inputs: A string.
+            inputs: One string, or another single input of `generate`.
             max_length, stop_token_ids: As in `generate`.
 
         Raises:
-            InputError: If there is no preprocessor, or the input is not one string.
+            InputError: If there is no preprocessor, or there are several inputs.
             ConfigError: If the sampler looks at whole texts, as beam search does.
         """
-        if self.preprocessor is None or not isinstance(inputs, str):
-            raise InputError("`stream` takes one string, and needs a preprocessor.")
+        if self.preprocessor is None:
+            raise InputError("`stream` needs a preprocessor; this model was made with None.")
+        stop_token_ids = self._stop_token_ids(stop_token_ids)
         if not isinstance(self.sampler, Sampler) or not self.sampler.is_token_by_token:
             raise ConfigError(
-                f"{type(self.sampler).__name__} compares whole texts, so that there is nothing to "
-                f"stream. Use `generate`, or compile with another sampler."
+                f"`stream` needs a sampler that chooses one token after another, which "
+                f"{type(self.sampler).__name__} does not. Use `generate`, or compile with another "
+                f"sampler, such as 'greedy'."
             )
-        stop_token_ids = self._stop_token_ids(stop_token_ids)
-        arrays, _ = self._prompts(inputs, max_length)
-        return self._pieces(arrays, stop_token_ids)
+        arrays, is_batched = self._prompts(inputs, max_length)
+        if is_batched:
+            raise InputError(
+                f"`stream` goes on with one text, not with several. Received: {inputs!r:.80}. Call "
+                f"it for each of them, or use `generate`."
+            )
+        if self._streamer is None:
+            self._streamer = TokenStreamer(self, self.sampler)
+        ids_name, mask_name = self.prompt_inputs
+        given = arrays[ids_name][0][arrays[mask_name][0] > 0].tolist()
+        tokens = self._streamer.tokens(arrays, stop_token_ids)
+        return text_pieces(self.preprocessor.tokenizer, given, tokens)
 
     def make_generate_function(self):
         """Returns `function(inputs, stop_token_ids=None)`: `generate_step`, compiled on JAX."""
@@ -191,37 +203,60 @@ class CausalLM(Task):
         """Fills in arrays; what `make_generate_function` compiles.
 
         Args:
-            inputs: `"token_ids"` and `"padding_mask"`, `(batch, tokens)`: prompts, with room behind
-                them. What is masked behind the room is not filled.
+            inputs: The backbone's inputs, `(batch, tokens)`: of `prompt_inputs` the prompts, with
+                room behind them. What is masked behind the room is not filled.
             stop_token_ids: Ids that end a text.
             prompt_tokens: A number of tokens that holds all prompts; what is behind it is not read
                 before it is generated.
 
         Returns:
-            Both arrays, filled, as a dict.
+            The arrays of `prompt_inputs`, filled, as a dict.
         """
-        token_ids = ops.cast(inputs["token_ids"], "int32")
-        padding_mask = ops.cast(inputs["padding_mask"], "bool")
-        batch, length = token_ids.shape
+        ids_name, mask_name = self.prompt_inputs
+        token_ids = ops.cast(inputs[ids_name], "int32")
+        length = token_ids.shape[1]
         prompt_tokens = length if prompt_tokens is None else prompt_tokens
-        vectors, cache = self.vectors_with_cache(
-            token_ids[:, :prompt_tokens], self.empty_cache(batch, length), 0
-        )
+        vectors, cache, context = self.read_prompts(inputs, prompt_tokens)
 
         def next_token(prompt, cache, index):
             # The token before, of which the cache holds nothing yet.
             last = ops.take(prompt, ops.reshape(index - 1, (1,)), axis=1)
-            logits, vectors, cache = self.call_with_cache(last, cache, index - 1)
-            return logits[:, 0], vectors[:, 0], cache
+            vectors, cache = self.read_tokens(last, cache, index - 1, context)
+            return self.logits(vectors)[:, 0], vectors[:, 0], cache
 
         return self.sampled(
             next_token,
             token_ids,
-            padding_mask,
+            ops.cast(inputs[mask_name], "bool"),
             cache=cache,
             hidden_states=ops.pad(vectors, ((0, 0), (0, length - prompt_tokens), (0, 0))),
             stop_token_ids=stop_token_ids,
         )
+
+    def read_prompts(self, inputs, prompt_tokens: int) -> tuple[Any, Any, Any]:
+        """Returns vectors of the prompts' first tokens, the cache, and what later tokens need too.
+
+        Args:
+            inputs: As in `generate_step`.
+            prompt_tokens: How many tokens of each row to read.
+
+        Returns:
+            Vectors `(batch, prompt_tokens, hidden_dim)`; a cache of rows, with room for all tokens;
+            and any structure that stays the same while tokens are generated.
+        """
+        token_ids = ops.cast(inputs[self.prompt_inputs[0]], "int32")
+        cache = self.empty_cache(*token_ids.shape)
+        return (*self.vectors_with_cache(token_ids[:, :prompt_tokens], cache, 0), ())
+
+    def read_tokens(self, token_ids, cache, cache_update_index, context) -> tuple[Any, Any]:
+        """Returns vectors `(rows, tokens, hidden_dim)` of tokens from an index on, and the cache.
+
+        Args:
+            token_ids: `(rows, tokens)`; the rows of `read_prompts`, or each several times in a row.
+            cache, cache_update_index: As in `vectors_with_cache`.
+            context: What `read_prompts` gave last.
+        """
+        return self.vectors_with_cache(token_ids, cache, cache_update_index)
 
     def sampled(
         self, next_token, token_ids, padding_mask, *, cache, hidden_states, stop_token_ids
@@ -373,72 +408,6 @@ class CausalLM(Task):
             name: ops.convert_to_numpy(values)[:rows, :max_length]
             for name, values in outputs.items()
         }
-
-    def _pieces(self, arrays, stop_token_ids) -> Iterator[str]:
-        tokenizer = self.preprocessor.tokenizer
-        specials = set(tokenizer.special_token_ids)
-        ids = arrays["token_ids"][0][arrays["padding_mask"][0] > 0].tolist()
-        ids = [token_id for token_id in ids if token_id not in specials]
-        told = tokenizer.detokenize(ids) if ids else ""
-        for token_id in self._tokens(arrays, stop_token_ids):
-            ids += [token_id] if token_id not in specials else []
-            text = tokenizer.detokenize(ids) if ids else ""
-            # Part of a character is held back until it is whole.
-            if text.startswith(told) and not text.endswith("\ufffd"):
-                if text != told:
-                    yield text[len(told) :]
-                told = text
-        rest = tokenizer.detokenize(ids) if ids else ""
-        if rest != told:
-            yield rest.removeprefix(told)
-
-    def _tokens(self, arrays, stop_token_ids) -> Iterator[int]:
-        """Yields the tokens that are generated for one prompt, each when it is chosen."""
-        max_length = arrays["token_ids"].shape[1]
-        index = int((arrays["padding_mask"] > 0).sum())
-        arrays, options = self.compact_prompts(arrays)
-        with self._in_use:
-            if self._stream_functions is None:
-                self._stream_functions = (self._program(self._start), self._program(self._advance))
-            start, advance = self._stream_functions
-            cache = start({"token_ids": arrays["token_ids"]}, **options)
-        state = {
-            "token_ids": arrays["token_ids"],
-            "prompt_length": np.array([index], "int32"),
-            "max_length": np.array(max_length, "int32"),
-        }
-        while index < max_length:
-            place = np.array(index, "int32")
-            with self._in_use:
-                state["token_ids"], cache = advance(
-                    {**state, "cache": cache, "index": place}, stop_token_ids=stop_token_ids
-                )
-            token_id = int(ops.convert_to_numpy(state["token_ids"])[0, index])
-            yield token_id
-            if token_id in stop_token_ids:
-                return
-            index += 1
-
-    def _start(self, inputs, prompt_tokens):
-        token_ids = ops.cast(inputs["token_ids"], "int32")
-        cache = self.empty_cache(*token_ids.shape)
-        return self.vectors_with_cache(token_ids[:, :prompt_tokens], cache, 0)[1]
-
-    def _advance(self, inputs, stop_token_ids):
-        token_ids = ops.cast(inputs["token_ids"], "int32")
-        index = ops.convert_to_tensor(inputs["index"])
-        last = ops.take(token_ids, ops.reshape(index - 1, (1,)), axis=1)
-        logits, _, cache = self.call_with_cache(last, inputs["cache"], index - 1)
-        step = GenerationStep(
-            token_ids=token_ids,
-            index=index,
-            prompt_lengths=ops.convert_to_tensor(inputs["prompt_length"]),
-            max_length=ops.convert_to_tensor(inputs["max_length"]),
-            stop_token_ids=stop_token_ids,
-        )
-        chosen = ops.cast(self.sampler.choose(logits[:, 0], step), "int32")
-        is_here = ops.equal(ops.arange(token_ids.shape[1], dtype="int32"), index)[None, :]
-        return ops.where(is_here, chosen[:, None], token_ids), cache
 
     def _program(self, function):
         def changed():

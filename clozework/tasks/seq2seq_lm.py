@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from clozework.errors import ConfigError, InputError
+from clozework.errors import InputError
 from clozework.layers import LogitsBias
 from clozework.presets.hugging_face import write_json
 from clozework.tasks.causal_lm import CausalLM
@@ -108,10 +108,6 @@ class Seq2SeqLM(CausalLM):
             InputError: If an input is no text, or what an output begins with is longer than
                 `max_length`.
         """
-        if max_length is None and self.preprocessor is not None and self._follows_settings:
-            longest = self.generation_settings.longest(prompt_length=1)
-            if longest is not None:
-                max_length = min(longest, self.backbone.longest_row or longest)
         return super().generate(inputs, max_length, stop_token_ids, strip_prompt)
 
     def usage(self):
@@ -150,12 +146,6 @@ class Seq2SeqLM(CausalLM):
             for of_text in windows
         ]
         return joined if is_batched else joined[0]
-
-    def stream(self, inputs, *, max_length=None, stop_token_ids="auto"):
-        raise ConfigError(
-            f"{type(self).__name__} has no `stream`, which is for models that go on with a text. "
-            f"Use `generate`."
-        )
 
     def call_encoder(self, token_ids, padding_mask):
         """Returns the encoder's vectors `(batch, tokens, hidden_dim)`."""
@@ -208,60 +198,35 @@ class Seq2SeqLM(CausalLM):
         own, cross = (ops.stack(of_layers, axis=1) for of_layers in zip(*caches, strict=True))
         return self.logits(vectors), vectors, own, cross
 
-    def generate_step(self, inputs, stop_token_ids=None, *, prompt_tokens=None):
-        """Fills in arrays; what `make_generate_function` compiles.
-
-        Args:
-            inputs: The backbone's inputs, `(batch, tokens)`: what outputs begin with, with room
-                behind it.
-            stop_token_ids, prompt_tokens: As in `CausalLM.generate_step`.
-
-        Returns:
-            The decoder's arrays, filled, as a dict.
-        """
-        token_ids = ops.cast(inputs["decoder_token_ids"], "int32")
-        padding_mask = ops.cast(inputs["decoder_padding_mask"], "bool")
+    def read_prompts(self, inputs, prompt_tokens: int):
         encoder_mask = ops.cast(inputs["encoder_padding_mask"], "int32")
         encoded = self.call_encoder(ops.cast(inputs["encoder_token_ids"], "int32"), encoder_mask)
+        token_ids = ops.cast(inputs["decoder_token_ids"], "int32")
         batch, length = token_ids.shape
-        prompt_tokens = length if prompt_tokens is None else prompt_tokens
+        own, cross = (self._empty_caches(batch, room) for room in (length, encoded.shape[1]))
         vectors, caches = self.backbone.decode(
             token_ids[:, :prompt_tokens],
             encoded,
-            caches=list(
-                zip(
-                    self._empty_caches(batch, length),
-                    self._empty_caches(batch, encoded.shape[1]),
-                    strict=True,
-                )
-            ),
+            caches=list(zip(own, cross, strict=True)),
             encoder_padding_mask=encoder_mask,
             cross_attention_cache_update_index=0,
         )
         own, cross = zip(*caches, strict=True)
+        return vectors, tuple(own), (encoded, encoder_mask, tuple(cross))
 
-        def next_token(prompt, cache, index):
-            # Beams of a row stand side by side, and read the same text.
-            times = prompt.shape[0] // batch
-            of_encoder = [_repeated(x, times) for x in cross]
-            vectors, caches = self.backbone.decode(
-                ops.take(prompt, ops.reshape(index - 1, (1,)), axis=1),
-                encoded,
-                start_index=index - 1,
-                caches=list(zip(cache, of_encoder, strict=True)),
-                encoder_padding_mask=_repeated(encoder_mask, times),
-            )
-            cache = tuple(own for own, _ in caches)
-            return self.logits(vectors)[:, 0], vectors[:, 0], cache
-
-        return self.sampled(
-            next_token,
+    def read_tokens(self, token_ids, cache, cache_update_index, context):
+        encoded, encoder_mask, cross = context
+        # Beams of a row stand side by side, and read the same text.
+        times = token_ids.shape[0] // encoder_mask.shape[0]
+        of_encoder = [_repeated(x, times) for x in cross]
+        vectors, caches = self.backbone.decode(
             token_ids,
-            padding_mask,
-            cache=tuple(own),
-            hidden_states=ops.pad(vectors, ((0, 0), (0, length - prompt_tokens), (0, 0))),
-            stop_token_ids=stop_token_ids,
+            encoded,
+            start_index=cache_update_index,
+            caches=list(zip(cache, of_encoder, strict=True)),
+            encoder_padding_mask=_repeated(encoder_mask, times),
         )
+        return vectors, tuple(own for own, _ in caches)
 
     def compact_prompts(self, arrays: Mapping[str, np.ndarray]) -> tuple[dict, dict[str, Any]]:
         compact, options = super().compact_prompts(arrays)
@@ -308,6 +273,10 @@ class Seq2SeqLM(CausalLM):
         return super()._stop_token_ids(stop_token_ids)
 
     def _prompts(self, inputs, max_length) -> tuple[dict[str, np.ndarray], bool]:
+        if max_length is None and self.preprocessor is not None and self._follows_settings:
+            longest = self.generation_settings.longest(prompt_length=1)
+            if longest is not None:
+                max_length = min(longest, self.backbone.longest_row or longest)
         arrays, is_batched = super()._prompts(inputs, max_length)
         if self.preprocessor is None or not self._follows_settings:
             return arrays, is_batched

@@ -10,6 +10,7 @@ from clozework import models, samplers
 from clozework.errors import ClozeworkWarning, ConfigError, InputError
 from clozework.tasks import causal_lm as module
 from clozework.tasks.generation import filled_mask, rounded_rows
+from clozework.tasks.streaming import text_pieces
 from tests.contract.families import FAMILIES, tiny_backbone, tiny_preprocessor, tiny_task
 
 PROMPTS = ["the quick", "heaven and earth and the quick", "a"]
@@ -133,6 +134,14 @@ def test_a_stream_is_what_generate_returns(causal_lm, sampler):
     # Numbers are drawn for one row, as in a stream.
     assert "the quick" + "".join(pieces) == causal_lm.generate("the quick", max_length=14)
     causal_lm.compile()
+
+
+def test_part_of_a_character_is_held_back_until_it_is_whole():
+    vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "a": 3, "Ã": 4, "©": 5}
+    tokenizer = models.BartTokenizer(vocabulary, [])
+    assert list(text_pieces(tokenizer, [0, 3], [4, 5, 3, 2])) == ["é", "a"]
+    # What is never whole comes at the end, as `generate` returns it.
+    assert list(text_pieces(tokenizer, [], [3, 4])) == ["a", "\ufffd"]
 
 
 def test_seeds_make_texts_the_same():
@@ -294,10 +303,15 @@ def test_samplers_that_cannot_be_are_refused(causal_lm):
         uncompiled.generate("the")
     searching = models.GemmaCausalLM(causal_lm.backbone, causal_lm.preprocessor)
     searching.compile(sampler="beam")
-    with pytest.raises(ConfigError, match="BeamSampler compares whole texts"):
+    with pytest.raises(ConfigError, match="one token after another, which BeamSampler does not"):
         searching.stream("the")
-    with pytest.raises(InputError, match="`stream` takes one string, and needs a preprocessor"):
+
+
+def test_a_stream_is_of_one_text(causal_lm, bare):
+    with pytest.raises(InputError, match="goes on with one text, not with several"):
         causal_lm.stream(["the"])
+    with pytest.raises(InputError, match="`stream` needs a preprocessor"):
+        bare.stream("the")
 
 
 def test_labels_are_needed_and_have_to_be_ids(bare, causal_lm):
