@@ -10,7 +10,7 @@ from keras import ops
 from clozework import samplers
 from clozework.backend import compiled_program
 from clozework.errors import ConfigError, InputError
-from clozework.samplers import Sampler
+from clozework.samplers import Sampler, SpeculativeSampler
 from clozework.tasks.generation import (
     checked_length,
     checked_stop_token_ids,
@@ -21,6 +21,7 @@ from clozework.tasks.generation import (
     without_prompts,
 )
 from clozework.tasks.numbers import known_range
+from clozework.tasks.speculation import Speculation
 from clozework.tasks.streaming import TokenStreamer, text_pieces
 from clozework.tasks.task import Task, without_needless_padding
 
@@ -90,6 +91,7 @@ class CausalLM(Task):
         self.sampler = sampler
         self.generate_function = None
         self._streamer = None
+        self._speculation = None
 
     def empty_cache(self, batch, length):
         """Returns the cache of `batch` rows of `length` tokens before anything is read."""
@@ -114,7 +116,15 @@ class CausalLM(Task):
         """Returns scores of all tokens, `(..., vocabulary)`, from vectors `(..., hidden_dim)`."""
         return self.backbone.token_embedding(vectors, reverse=True)
 
-    def generate(self, inputs, max_length=None, stop_token_ids="auto", strip_prompt=False):
+    def generate(
+        self,
+        inputs,
+        max_length=None,
+        stop_token_ids="auto",
+        strip_prompt=False,
+        *,
+        assistant_model=None,
+    ):
         """Goes on with texts.
 
         Args:
@@ -125,6 +135,9 @@ class CausalLM(Task):
             stop_token_ids: Ids that end a text; `"auto"` is the tokenizer's end, where there is a
                 preprocessor; None never ends a text.
             strip_prompt: Whether to return only what was generated.
+            assistant_model: A smaller model with the same vocabulary that drafts the tokens, so
+                that this one reads several at once. Texts are those of the compiled sampler, which
+                chooses token by token; a `SpeculativeSampler` says how many tokens are drafted.
 
         Returns:
             A string for a string, a list for a list; without a preprocessor the dict of arrays.
@@ -133,12 +146,15 @@ class CausalLM(Task):
             InputError: If a prompt is empty, or longer than `max_length`.
         """
         stop_token_ids = self._stop_token_ids(stop_token_ids)
+        generate_function = self._generate_function(assistant_model)
         arrays, is_batched = self._prompts(inputs, max_length)
         ids_name, mask_name = self.prompt_inputs
         outputs = {ids_name: [arrays[ids_name][:0]], mask_name: [arrays[mask_name][:0] > 0]}
         for start in range(0, len(arrays[ids_name]), _TEXTS_AT_ONCE):
             batch = {name: v[start : start + _TEXTS_AT_ONCE] for name, v in arrays.items()}
-            for name, values in self._generate_batch(batch, stop_token_ids).items():
+            for name, values in self._generate_batch(
+                generate_function, batch, stop_token_ids
+            ).items():
                 outputs[name].append(values)
         outputs = {name: np.concatenate(values) for name, values in outputs.items()}
         if strip_prompt:
@@ -397,12 +413,24 @@ class CausalLM(Task):
                 f"preprocessor's `add_start_token`."
             )
 
-    def _generate_batch(self, arrays, stop_token_ids) -> dict[str, np.ndarray]:
+    def _generate_function(self, assistant_model) -> Any:
+        if assistant_model is None:
+            if isinstance(self.sampler, SpeculativeSampler):
+                raise ConfigError(
+                    "The sampler is a SpeculativeSampler, which needs a draft: call `generate` "
+                    "with `assistant_model=`, a smaller model with the same vocabulary, or compile "
+                    "with another sampler, such as 'greedy'."
+                )
+            return self.make_generate_function()
+        if self._speculation is None or self._speculation.assistant is not assistant_model:
+            self._speculation = Speculation(self, assistant_model)
+        return self._speculation.generate
+
+    def _generate_batch(self, generate_function, arrays, stop_token_ids) -> dict[str, np.ndarray]:
         rows, max_length = arrays[self.prompt_inputs[0]].shape
         arrays, options = self.compact_prompts(arrays)
         arrays = {name: rounded_rows(values) for name, values in arrays.items()}
         with self._in_use:
-            generate_function = self.make_generate_function()
             outputs = generate_function(arrays, stop_token_ids=stop_token_ids or None, **options)
         return {
             name: ops.convert_to_numpy(values)[:rows, :max_length]

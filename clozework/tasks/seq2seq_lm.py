@@ -90,7 +90,15 @@ class Seq2SeqLM(CausalLM):
     def logits(self, vectors):
         return self.logits_bias(super().logits(vectors))
 
-    def generate(self, inputs, max_length=None, stop_token_ids="auto", strip_prompt=False):
+    def generate(
+        self,
+        inputs,
+        max_length=None,
+        stop_token_ids="auto",
+        strip_prompt=False,
+        *,
+        assistant_model=None,
+    ):
         """Writes texts for texts.
 
         Args:
@@ -99,7 +107,8 @@ class Seq2SeqLM(CausalLM):
                 decoder padded on the right up to the maximum length.
             max_length: Most tokens of the decoder; that of the `generation_settings` by default,
                 else the preprocessor's `decoder_sequence_length`.
-            stop_token_ids, strip_prompt: As in `CausalLM.generate`.
+            stop_token_ids, strip_prompt, assistant_model: As in `CausalLM.generate`; an assistant
+                reads the same text with its own encoder.
 
         Returns:
             A string for a string, a list for a list; without a preprocessor the decoder's arrays.
@@ -108,7 +117,9 @@ class Seq2SeqLM(CausalLM):
             InputError: If an input is no text, or what an output begins with is longer than
                 `max_length`.
         """
-        return super().generate(inputs, max_length, stop_token_ids, strip_prompt)
+        return super().generate(
+            inputs, max_length, stop_token_ids, strip_prompt, assistant_model=assistant_model
+        )
 
     def usage(self):
         return 'print(model.generate("A text."))'

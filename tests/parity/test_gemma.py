@@ -93,6 +93,29 @@ def test_hidden_states_and_logits(pair):
     assert_close(ours(inputs), expected.logits)
 
 
+def test_texts_that_another_model_drafts(tmp_path):
+    theirs, ours = saved_pair("gemma2", tmp_path / "theirs")
+    random_model("gemma-odd", num_hidden_layers=1).save_pretrained(tmp_path / "draft")
+    draft = models.CausalLM.from_preset(tmp_path / "draft", preprocessor=None)
+    prompts = np.random.default_rng(2).integers(3, 40, size=(24, 4)).astype("int32")
+    expected = theirs.generate(
+        torch.tensor(prompts).long(),
+        attention_mask=torch.ones(prompts.shape).long(),
+        max_length=17,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    ours.compile(sampler=samplers.SpeculativeSampler(num_speculative_tokens=3))
+    arrays = {"token_ids": prompts, "padding_mask": np.ones_like(prompts)}
+    options = {"max_length": 17, "stop_token_ids": None, "assistant_model": draft}
+    generated = ours.generate(arrays, **options)["token_ids"]
+    np.testing.assert_array_equal(generated, expected.numpy())
+    # Alone, a row goes at its own pace.
+    alone = ours.generate({name: values[:1] for name, values in arrays.items()}, **options)
+    np.testing.assert_array_equal(alone["token_ids"], expected[:1].numpy())
+
+
 @pytest.mark.parametrize("num_beams", [1, 3])
 @pytest.mark.parametrize("name", ["gemma", "gemma2"])
 def test_texts_of_many_prompts(name, num_beams, tmp_path):
