@@ -243,7 +243,9 @@ def _one_by_one(next_token: Callable) -> Callable:
     def verify_next(prompt, cache, index, count: int) -> tuple[Any, Any]:
         all_logits = []
         for i in range(count + 1):
-            logits, _, cache = next_token(prompt, cache, index + i)
+            # Behind the row no token is taken.
+            place = ops.minimum(index + i, prompt.shape[1] - 1)
+            logits, _, cache = next_token(prompt, cache, place)
             all_logits.append(logits)
         return ops.stack(all_logits, axis=1), cache
 
