@@ -1,6 +1,7 @@
 """The abstract causal language model: each token from those before it, and texts from prompts."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import keras
@@ -10,6 +11,7 @@ from keras import ops
 from clozework import samplers
 from clozework.backend import compiled_program
 from clozework.errors import ConfigError, InputError
+from clozework.presets.hugging_face import write_json
 from clozework.samplers import Sampler, SpeculativeSampler
 from clozework.tasks.generation import (
     checked_length,
@@ -20,12 +22,21 @@ from clozework.tasks.generation import (
     rounded_rows,
     without_prompts,
 )
+from clozework.tasks.generation_settings import (
+    GENERATION_FILE,
+    DefaultSampler,
+    GenerationSettings,
+)
 from clozework.tasks.numbers import known_range
+from clozework.tasks.prompts import check_prompts, lengthened_prompts
 from clozework.tasks.speculation import Speculation
 from clozework.tasks.streaming import TokenStreamer, text_pieces
 from clozework.tasks.task import Task, without_needless_padding
 
 __all__ = ["CausalLM"]
+
+
+_DEFAULT_SAMPLER = DefaultSampler("top_k")
 
 
 class CausalLM(Task):
@@ -40,6 +51,9 @@ class CausalLM(Task):
     Args:
         backbone: The family's backbone.
         preprocessor: What turns strings into inputs; None to hand in inputs.
+        generation_settings: How the model is meant to generate: options of `transformers`, as its
+            `generation_config.json` says them. `generate` follows them where no sampler is given
+            to `compile`; the ids that end a text count in any case.
 
     Outputs: Logits `(batch, tokens, vocabulary)` of the token behind each token.
     """
@@ -47,9 +61,13 @@ class CausalLM(Task):
     kind = "CausalLM"
     hub_task = "text-generation"
     prompt_inputs: ClassVar[tuple[str, str]] = ("token_ids", "padding_mask")
+    stored_apart = {"generation_settings": GENERATION_FILE}
     sampler: Any = None
+    _follows_settings = False
 
-    def __init__(self, backbone, preprocessor=None, **kwargs):
+    def __init__(self, backbone, preprocessor=None, *, generation_settings=None, **kwargs):
+        settings = generation_settings or {}
+        self.generation_settings = GenerationSettings.read(settings, type(self).__name__)
         self.backbone = backbone
         outputs = self.logits(backbone.token_vectors(backbone(backbone.input)))
         super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=outputs, **kwargs)
@@ -60,7 +78,7 @@ class CausalLM(Task):
         loss="auto",
         *,
         weighted_metrics="auto",
-        sampler: Any = "top_k",
+        sampler: Any = _DEFAULT_SAMPLER,
         **kwargs,
     ):
         """Sets what `fit` minimises, and how `generate` chooses tokens.
@@ -69,8 +87,13 @@ class CausalLM(Task):
             optimizer, loss, weighted_metrics: `"auto"` is Adam(2e-5), cross-entropy and accuracy,
                 both the mean over all tokens: padding, of which rows have as little as can be,
                 does not make a loss look smaller.
-            sampler: A name or an object of `clozework.samplers`.
+            sampler: A name or an object of `clozework.samplers`. Where none is given, the model's
+                `generation_settings` count before the default.
         """
+        is_default = isinstance(sampler, DefaultSampler)
+        self._follows_settings = is_default and bool(self.generation_settings.stated())
+        if self._follows_settings:
+            sampler = self.generation_settings.sampler()
         sampler = samplers.get(sampler)
         if sampler is None:
             raise ConfigError("`sampler` is None; name one, such as 'greedy' or 'top_k'.")
@@ -130,8 +153,8 @@ class CausalLM(Task):
         Args:
             inputs: A string or a list of strings. Without a preprocessor a dict of arrays, prompts
                 padded on the right up to the maximum length.
-            max_length: Most tokens of a text, prompt included; the preprocessor's
-                `sequence_length` by default.
+            max_length: Most tokens of a text, prompt included; what the `generation_settings` say
+                by default, else the preprocessor's `sequence_length`.
             stop_token_ids: Ids that end a text; `"auto"` is the tokenizer's end, where there is a
                 preprocessor; None never ends a text.
             strip_prompt: Whether to return only what was generated.
@@ -157,6 +180,10 @@ class CausalLM(Task):
             ).items():
                 outputs[name].append(values)
         outputs = {name: np.concatenate(values) for name, values in outputs.items()}
+        if max_length is None and self._counts_new_tokens():
+            # Of a batch, shorter prompts have room for more.
+            ends = (arrays[mask_name] > 0).sum(axis=1) + self.generation_settings.max_new_tokens
+            outputs[mask_name] &= np.arange(outputs[mask_name].shape[1]) < ends[:, None]
         if strip_prompt:
             pad = 0 if self.preprocessor is None else self.preprocessor.tokenizer.pad_token_id
             outputs[ids_name], outputs[mask_name] = without_prompts(
@@ -329,7 +356,9 @@ class CausalLM(Task):
     def get_compile_config(self):
         """Called by Keras when it writes a `.keras` file."""
         config = super().get_compile_config()
-        if config is not None and isinstance(self.sampler, Sampler):
+        # That of the settings follows from them again.
+        is_own = isinstance(self.sampler, Sampler) and not self._follows_settings
+        if config is not None and is_own:
             config = {**config, "sampler": samplers.serialize(self.sampler)}
         return config
 
@@ -341,6 +370,23 @@ class CausalLM(Task):
         super().compile_from_config(config)
         if sampler is not None:
             self.sampler = samplers.get(sampler)
+            self._follows_settings = False
+
+    def get_config(self):
+        config = super().get_config()
+        config.pop("generation_settings", None)
+        stated = self.generation_settings.stated()
+        return {**config, "generation_settings": stated} if stated else config
+
+    def write_extras(self, directory: Path) -> None:
+        content = self.generation_settings.stated()
+        if content and self.preprocessor is not None:
+            tokenizer = self.preprocessor.tokenizer
+            roles = {"bos": "start", "eos": "end", "pad": "pad"}
+            ids = {f"{r}_token_id": vars(tokenizer)[f"{o}_token_id"] for r, o in roles.items()}
+            content = {**ids, **content}
+        if content:
+            write_json(directory / GENERATION_FILE, content)
 
     def _training_batch(self, x, y, sample_weight):
         if self.preprocessor is None:
@@ -365,13 +411,16 @@ class CausalLM(Task):
                 f"`compile(sampler='greedy')` first."
             )
         if isinstance(stop_token_ids, str) and stop_token_ids == "auto":
-            has_end = self.preprocessor is not None
-            stop_token_ids = [self.preprocessor.tokenizer.end_token_id] if has_end else None
+            stated, has_end = self.generation_settings.stop_token_ids, self.preprocessor is not None
+            own = [self.preprocessor.tokenizer.end_token_id] if has_end else None
+            stop_token_ids = own if stated is None else list(stated)
         return checked_stop_token_ids(stop_token_ids, self.backbone.vocabulary_size)
 
     def _prompts(self, inputs, max_length) -> tuple[dict[str, np.ndarray], bool]:
         """Returns prompts as arrays `(batch, max_length)`, and whether they came as a batch."""
         max_length = checked_length(max_length)
+        if max_length is None:
+            max_length = self._stated_length(inputs)
         ids_name, mask_name = self.prompt_inputs
         if self.preprocessor is not None:
             arrays = self.preprocessor.generate_preprocess(inputs, sequence_length=max_length)
@@ -385,33 +434,27 @@ class CausalLM(Task):
         is_batched = np.ndim(arrays[ids_name]) == 2
         arrays = {name: v if is_batched else np.asarray(v)[None] for name, v in arrays.items()}
         if self.preprocessor is None and max_length is not None:
-            arrays = _lengthened(arrays, self.prompt_inputs, max_length)
-        self._check_prompts(arrays)
+            arrays = lengthened_prompts(arrays, self.prompt_inputs, max_length)
+        self.check_inputs(arrays)
+        check_prompts(arrays[mask_name], mask_name, self.backbone)
         return arrays, is_batched
 
-    def _check_prompts(self, arrays: Mapping[str, np.ndarray]) -> None:
-        mask_name = self.prompt_inputs[1]
-        self.check_inputs(arrays)
-        mask = arrays[mask_name] > 0
-        longest, length = self.backbone.longest_row, mask.shape[1]
-        if longest is not None and length > longest:
-            raise InputError(
-                f"Texts of up to {length} tokens were asked for, but {self.backbone.name!r} has "
-                f"positions for {longest}. Set `max_length={longest}`, or less."
-            )
-        if (arrays[mask_name] > 1).any():
-            raise InputError(
-                f"{mask_name!r} has values above 1, texts packed into one row, but each row is one "
-                f"prompt. Give every prompt its own row."
-            )
-        if (mask[:, 1:] & ~mask[:, :-1]).any():
-            raise InputError(f"Prompts are padded on the right, but {mask_name!r} has a gap.")
-        if not mask.any(axis=1).all():
-            empty = int(np.flatnonzero(~mask.any(axis=1))[0])
-            raise InputError(
-                f"Prompt {empty} has no token to go on from. Write something, or set the "
-                f"preprocessor's `add_start_token`."
-            )
+    def _stated_length(self, inputs) -> int | None:
+        """Returns the length of rows that the settings state, where they are followed."""
+        if self.preprocessor is None or not self._follows_settings:
+            return None
+        needs_prompt = self._counts_new_tokens()
+        longest = self.generation_settings.longest(
+            self._prompt_length(inputs) if needs_prompt else 0
+        )
+        return None if longest is None else min(longest, self.backbone.longest_row or longest)
+
+    def _counts_new_tokens(self) -> bool:
+        is_followed = self.preprocessor is not None and self._follows_settings
+        return is_followed and self.generation_settings.max_new_tokens is not None
+
+    def _prompt_length(self, inputs) -> int:
+        return self.preprocessor.prompt_length(inputs)
 
     def _generate_function(self, assistant_model) -> Any:
         if assistant_model is None:
@@ -446,16 +489,3 @@ class CausalLM(Task):
 
 # Enough to fill the machine, few enough for caches of long texts to fit in memory.
 _TEXTS_AT_ONCE = 32
-
-
-def _lengthened(arrays, names: tuple[str, str], max_length: int) -> dict[str, np.ndarray]:
-    """Returns arrays whose prompts have room up to `max_length`."""
-    longest = int((arrays[names[1]] > 0).sum(axis=1).max(initial=0))
-    if longest > max_length:
-        raise InputError(
-            f"A prompt has {longest} tokens, but a text is to have at most {max_length}, prompt "
-            f"included. Raise `max_length`, or shorten the prompt."
-        )
-    more = max(0, max_length - arrays[names[0]].shape[1])
-    padded = {name: np.pad(arrays[name], ((0, 0), (0, more)))[:, :max_length] for name in names}
-    return {**arrays, **padded}

@@ -14,22 +14,13 @@ from clozework.layers import LogitsBias
 from clozework.presets.hugging_face import write_json
 from clozework.tasks.causal_lm import CausalLM
 from clozework.tasks.generation import rounded_length
-from clozework.tasks.generation_settings import GENERATION_FILE, GenerationSettings
+from clozework.tasks.generation_settings import GENERATION_FILE
 from clozework.tasks.saving import special_token_ids
 from clozework.tasks.task import without_needless_padding
 from clozework.tasks.text_inputs import text_examples
 from clozework.tasks.text_windows import text_windows
 
 __all__ = ["Seq2SeqLM"]
-
-
-class _OfNobody(str):
-    """A default that can be told from the same word handed in by a user."""
-
-    __slots__ = ()
-
-
-_DEFAULT_SAMPLER = _OfNobody("top_k")
 
 
 class Seq2SeqLM(CausalLM):
@@ -39,11 +30,7 @@ class Seq2SeqLM(CausalLM):
     `Seq2SeqLMPreprocessor`.
 
     Args:
-        backbone: The family's backbone.
-        preprocessor: What turns strings into inputs; None to hand in inputs.
-        generation_settings: How the model is meant to generate: options of `transformers`, as its
-            `generation_config.json` says them. `generate` follows them where no sampler is given
-            to `compile`.
+        backbone, preprocessor, generation_settings: As in `CausalLM`.
 
     Outputs: Logits `(batch, decoder tokens, vocabulary)`, of the token that follows each.
     """
@@ -51,41 +38,10 @@ class Seq2SeqLM(CausalLM):
     kind = "Seq2SeqLM"
     hub_task = "text2text-generation"
     prompt_inputs = ("decoder_token_ids", "decoder_padding_mask")
-    stored_apart = {"generation_settings": GENERATION_FILE}
-    _follows_settings = False
 
     def __init__(self, backbone, preprocessor=None, *, generation_settings=None, **kwargs):
-        settings = generation_settings or {}
-        self.generation_settings = GenerationSettings.read(settings, type(self).__name__)
-        self.backbone = backbone
         self.logits_bias = LogitsBias(dtype=backbone.dtype_policy, name="logits_bias")
-        super().__init__(backbone, preprocessor, **kwargs)
-
-    def compile(
-        self,
-        optimizer="auto",
-        loss="auto",
-        *,
-        weighted_metrics="auto",
-        sampler: Any = _DEFAULT_SAMPLER,
-        **kwargs,
-    ):
-        """Sets what `fit` minimises, and how `generate` chooses tokens; see `CausalLM.compile`.
-
-        Where no sampler is given, the model's `generation_settings` count before the default.
-        """
-        is_default = sampler is _DEFAULT_SAMPLER
-        self._follows_settings = is_default and bool(self.generation_settings.stated())
-        if is_default:
-            settings = self.generation_settings
-            sampler = settings.sampler() if self._follows_settings else str(sampler)
-        super().compile(
-            optimizer=optimizer,
-            loss=loss,
-            weighted_metrics=weighted_metrics,
-            sampler=sampler,
-            **kwargs,
-        )
+        super().__init__(backbone, preprocessor, generation_settings=generation_settings, **kwargs)
 
     def logits(self, vectors):
         return self.logits_bias(super().logits(vectors))
@@ -262,12 +218,6 @@ class Seq2SeqLM(CausalLM):
         content.update(self.generation_settings.stated())
         write_json(directory / GENERATION_FILE, content)
 
-    def get_config(self):
-        config = super().get_config()
-        config.pop("generation_settings", None)
-        stated = self.generation_settings.stated()
-        return {**config, "generation_settings": stated} if stated else config
-
     def _prediction_batch(self, x, y, sample_weight):
         (inputs,) = super()._prediction_batch(x, y, sample_weight)
         if self.preprocessor is None:
@@ -276,18 +226,7 @@ class Seq2SeqLM(CausalLM):
         cut = without_needless_padding(inputs)
         return ({**inputs, **{name: cut[name] for name in _of_encoder(inputs)}},)
 
-    def _stop_token_ids(self, stop_token_ids) -> tuple[int, ...]:
-        of_settings = self.generation_settings.stop_token_ids
-        is_auto = isinstance(stop_token_ids, str) and stop_token_ids == "auto"
-        if is_auto and self._follows_settings and of_settings is not None:
-            stop_token_ids = list(of_settings)
-        return super()._stop_token_ids(stop_token_ids)
-
     def _prompts(self, inputs, max_length) -> tuple[dict[str, np.ndarray], bool]:
-        if max_length is None and self.preprocessor is not None and self._follows_settings:
-            longest = self.generation_settings.longest(prompt_length=1)
-            if longest is not None:
-                max_length = min(longest, self.backbone.longest_row or longest)
         arrays, is_batched = super()._prompts(inputs, max_length)
         if self.preprocessor is None or not self._follows_settings:
             return arrays, is_batched
@@ -298,6 +237,10 @@ class Seq2SeqLM(CausalLM):
         pad = self.preprocessor.tokenizer.pad_token_id
         token_ids = np.where(is_surplus, pad, arrays[ids_name])
         return {**arrays, ids_name: token_ids, mask_name: mask & ~is_surplus}, is_batched
+
+    def _prompt_length(self, inputs) -> int:
+        # The first token, before which there is nothing.
+        return 1
 
     def _empty_caches(self, batch: int, tokens: int) -> list:
         """Returns room for keys and values of each layer."""

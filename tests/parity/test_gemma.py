@@ -117,6 +117,51 @@ def test_texts_that_another_model_drafts(tmp_path):
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])
+def test_stored_settings_give_upstream_ids_and_survive(num_beams, tmp_path):
+    theirs = random_model("gemma", num_hidden_layers=1)
+    settings = {
+        "num_beams": num_beams,
+        "repetition_penalty": 1.3,
+        "no_repeat_ngram_size": 2,
+        "min_length": 5,
+        "max_length": 15,
+        "eos_token_id": [1, 3, 4, 5, 6, 7, 8, 9],
+        "pad_token_id": 0,
+        "bos_token_id": 2,
+    }
+    if num_beams > 1:
+        settings |= {"early_stopping": True, "length_penalty": -1.0}
+    theirs.generation_config = transformers.GenerationConfig(do_sample=False, **settings)
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = models.CausalLM.from_preset(tmp_path / "theirs", preprocessor=None)
+    prompts = np.random.default_rng(2).integers(10, 40, size=(48, 4)).astype("int32")
+    expected = upstream_ids(theirs, prompts)
+    assert len({row.tolist().count(0) for row in expected}) > 1
+    np.testing.assert_array_equal(our_ids(ours, prompts), expected)
+    ours.export_to_transformers(tmp_path / "ours")
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
+    stored = {name: getattr(again.generation_config, name) for name in settings}
+    assert stored == settings
+    ours.save_to_preset(tmp_path / "preset")
+    assert "generation_settings" not in (tmp_path / "preset" / "task.json").read_text()
+    restored = models.CausalLM.from_preset(tmp_path / "preset", preprocessor=None)
+    assert restored.generation_settings == ours.generation_settings
+    assert restored.sampler.get_config() == ours.sampler.get_config()
+
+
+def upstream_ids(theirs, prompts):
+    ids = torch.tensor(prompts).long()
+    generated = theirs.generate(ids, attention_mask=torch.ones_like(ids)).numpy()
+    return np.pad(generated, ((0, 0), (0, 15 - generated.shape[1])))
+
+
+def our_ids(ours, prompts):
+    arrays = {"token_ids": prompts, "padding_mask": np.ones_like(prompts)}
+    outputs = ours.generate(arrays, max_length=15)
+    return np.where(outputs["padding_mask"], outputs["token_ids"], 0)
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
 @pytest.mark.parametrize("name", ["gemma", "gemma2"])
 def test_texts_of_many_prompts(name, num_beams, tmp_path):
     theirs, ours = saved_pair(name, tmp_path / "theirs")

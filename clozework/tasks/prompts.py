@@ -1,0 +1,50 @@
+"""Prompts as arrays: what they must be, and room behind them."""
+
+import numpy as np
+
+from clozework.errors import InputError
+
+__all__ = ["check_prompts", "lengthened_prompts"]
+
+
+def check_prompts(padding_mask: np.ndarray, name: str, backbone) -> None:
+    """Raises `InputError` for prompts that a model cannot go on with.
+
+    Args:
+        padding_mask: `(batch, tokens)`, 1 for tokens of the prompts.
+        name: What messages call it.
+        backbone: Of the model.
+    """
+    mask = padding_mask > 0
+    longest, length = backbone.longest_row, mask.shape[1]
+    if longest is not None and length > longest:
+        raise InputError(
+            f"Texts of up to {length} tokens were asked for, but {backbone.name!r} has "
+            f"positions for {longest}. Set `max_length={longest}`, or less."
+        )
+    if (padding_mask > 1).any():
+        raise InputError(
+            f"{name!r} has values above 1, texts packed into one row, but each row is one "
+            f"prompt. Give every prompt its own row."
+        )
+    if (mask[:, 1:] & ~mask[:, :-1]).any():
+        raise InputError(f"Prompts are padded on the right, but {name!r} has a gap.")
+    if not mask.any(axis=1).all():
+        empty = int(np.flatnonzero(~mask.any(axis=1))[0])
+        raise InputError(
+            f"Prompt {empty} has no token to go on from. Write something, or set the "
+            f"preprocessor's `add_start_token`."
+        )
+
+
+def lengthened_prompts(arrays, names: tuple[str, str], max_length: int) -> dict[str, np.ndarray]:
+    """Returns arrays whose prompts have room up to `max_length`."""
+    longest = int((arrays[names[1]] > 0).sum(axis=1).max(initial=0))
+    if longest > max_length:
+        raise InputError(
+            f"A prompt has {longest} tokens, but a text is to have at most {max_length}, prompt "
+            f"included. Raise `max_length`, or shorten the prompt."
+        )
+    more = max(0, max_length - arrays[names[0]].shape[1])
+    padded = {name: np.pad(arrays[name], ((0, 0), (0, more)))[:, :max_length] for name in names}
+    return {**arrays, **padded}
