@@ -15,6 +15,7 @@ from clozework.presets.hugging_face import write_json
 from clozework.samplers import Sampler, SpeculativeSampler
 from clozework.tasks.generation import (
     checked_length,
+    checked_sampler,
     checked_stop_token_ids,
     filled_mask,
     given_lengths,
@@ -28,7 +29,12 @@ from clozework.tasks.generation_settings import (
     GenerationSettings,
 )
 from clozework.tasks.numbers import known_range
-from clozework.tasks.prompts import check_prompts, lengthened_prompts
+from clozework.tasks.prompts import (
+    check_prompts,
+    joined_outputs,
+    lengthened_prompts,
+    prompt_batches,
+)
 from clozework.tasks.speculation import Speculation
 from clozework.tasks.streaming import TokenStreamer, text_pieces
 from clozework.tasks.task import Task, without_needless_padding
@@ -94,14 +100,7 @@ class CausalLM(Task):
         self._follows_settings = is_default and bool(self.generation_settings.stated())
         if self._follows_settings:
             sampler = self.generation_settings.sampler()
-        sampler = samplers.get(sampler)
-        if sampler is None:
-            raise ConfigError("`sampler` is None; name one, such as 'greedy' or 'top_k'.")
-        if isinstance(sampler, samplers.BeamSampler) and sampler.return_all_beams:
-            raise ConfigError(
-                "`generate` returns one text for a prompt, but the sampler has "
-                "`return_all_beams=True`. Leave it out, or call the sampler yourself."
-            )
+        sampler = checked_sampler(sampler)
         if optimizer == "auto":
             optimizer = keras.optimizers.Adam(2e-5)
         if loss == "auto":
@@ -151,8 +150,9 @@ class CausalLM(Task):
         """Goes on with texts.
 
         Args:
-            inputs: A string or a list of strings. Without a preprocessor a dict of arrays, prompts
-                padded on the right up to the maximum length.
+            inputs: A string, or strings as `predict` takes them: a list, a column, a stream, which
+                is read batch by batch. Without a preprocessor a dict of arrays, prompts padded on
+                the right up to the maximum length, or a stream of such dicts.
             max_length: Most tokens of a text, prompt included; what the `generation_settings` say
                 by default, else the preprocessor's `sequence_length`.
             stop_token_ids: Ids that end a text; `"auto"` is the tokenizer's end, where there is a
@@ -163,11 +163,17 @@ class CausalLM(Task):
                 chooses token by token; a `SpeculativeSampler` says how many tokens are drafted.
 
         Returns:
-            A string for a string, a list for a list; without a preprocessor the dict of arrays.
+            A string for a string, else a list; without a preprocessor the dict of arrays.
 
         Raises:
             InputError: If a prompt is empty, or longer than `max_length`.
         """
+        batches = prompt_batches(self._readable(inputs), is_text=self.preprocessor is not None)
+        if batches is not None:
+            options = {"strip_prompt": strip_prompt, "assistant_model": assistant_model}
+            return joined_outputs(
+                self.generate(batch, max_length, stop_token_ids, **options) for batch in batches
+            )
         stop_token_ids = self._stop_token_ids(stop_token_ids)
         generate_function = self._generate_function(assistant_model)
         arrays, is_batched = self._prompts(inputs, max_length)
@@ -443,10 +449,8 @@ class CausalLM(Task):
         """Returns the length of rows that the settings state, where they are followed."""
         if self.preprocessor is None or not self._follows_settings:
             return None
-        needs_prompt = self._counts_new_tokens()
-        longest = self.generation_settings.longest(
-            self._prompt_length(inputs) if needs_prompt else 0
-        )
+        prompt_length = self._prompt_length(inputs) if self._counts_new_tokens() else 0
+        longest = self.generation_settings.longest(prompt_length)
         return None if longest is None else min(longest, self.backbone.longest_row or longest)
 
     def _counts_new_tokens(self) -> bool:
@@ -455,6 +459,10 @@ class CausalLM(Task):
 
     def _prompt_length(self, inputs) -> int:
         return self.preprocessor.prompt_length(inputs)
+
+    def _readable(self, inputs):
+        """Returns inputs in a form of `clozework.data`, if they are a stream."""
+        return inputs
 
     def _generate_function(self, assistant_model) -> Any:
         if assistant_model is None:

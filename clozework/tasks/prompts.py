@@ -1,10 +1,60 @@
 """Prompts as arrays: what they must be, and room behind them."""
 
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import keras
 import numpy as np
 
+from clozework.data import CollectionBatches, make_dataset, open_stream
 from clozework.errors import InputError
 
-__all__ = ["check_prompts", "lengthened_prompts"]
+__all__ = ["check_prompts", "joined_outputs", "lengthened_prompts", "prompt_batches"]
+
+
+def prompt_batches(x, *, is_text: bool) -> Iterator | None:
+    """Returns the batches of a stream of prompts, one after another; None if x is no stream.
+
+    Args:
+        x: What `generate` was called with; see `clozework.data`.
+        is_text: Whether it holds texts, rather than arrays.
+
+    Raises:
+        InputError: If it has no end.
+
+    Example:
+    >>> list(prompt_batches(iter(["a", "b"]), is_text=True))
+    [['a', 'b']]
+    """
+    if not isinstance(x, keras.utils.PyDataset) and open_stream(x) is None:
+        return None
+    dataset = make_dataset(x, preprocess=None, is_text=is_text)
+    if not isinstance(dataset, CollectionBatches):
+        return (batch[0] for batch in dataset)
+    if dataset.num_batches is None:
+        raise InputError(
+            f"{type(x).__name__} has no end, so that `generate` would have none. Set its "
+            f"`num_batches`."
+        )
+    return (dataset[i][0] for i in range(dataset.num_batches))
+
+
+def joined_outputs(outputs: Iterable) -> Any:
+    """Returns the texts of all batches as one list, or their arrays as one dict of arrays.
+
+    Raises:
+        InputError: If arrays have rows of different lengths.
+    """
+    parts = list(outputs)
+    if not isinstance(parts[0], Mapping):
+        return [text for part in parts for text in part]
+    lengths = sorted({values.shape[1] for part in parts for values in part.values()})
+    if len(lengths) > 1:
+        raise InputError(
+            f"Batches of rows of {' and '.join(map(str, lengths))} tokens do not make one array. "
+            f"Set `max_length`, or pad them all alike."
+        )
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def check_prompts(padding_mask: np.ndarray, name: str, backbone) -> None:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from clozework.data import named_texts, open_stream
 from clozework.errors import InputError
 from clozework.layers import LogitsBias
 from clozework.presets.hugging_face import write_json
@@ -58,16 +59,16 @@ class Seq2SeqLM(CausalLM):
         """Writes texts for texts.
 
         Args:
-            inputs: A text, a list of texts, or `{"encoder_text": ..., "decoder_text": ...}` with
-                what the outputs begin with. Without a preprocessor a dict of arrays, those of the
-                decoder padded on the right up to the maximum length.
+            inputs: A text, texts as `predict` takes them, or `{"encoder_text": ...,
+                "decoder_text": ...}` with what the outputs begin with. Without a preprocessor a
+                dict of arrays, those of the decoder padded on the right up to the maximum length.
             max_length: Most tokens of the decoder; that of the `generation_settings` by default,
                 else the preprocessor's `decoder_sequence_length`.
             stop_token_ids, strip_prompt, assistant_model: As in `CausalLM.generate`; an assistant
                 reads the same text with its own encoder.
 
         Returns:
-            A string for a string, a list for a list; without a preprocessor the decoder's arrays.
+            A string for a string, else a list; without a preprocessor the decoder's arrays.
 
         Raises:
             InputError: If an input is no text, or what an output begins with is longer than
@@ -237,6 +238,13 @@ class Seq2SeqLM(CausalLM):
         pad = self.preprocessor.tokenizer.pad_token_id
         token_ids = np.where(is_surplus, pad, arrays[ids_name])
         return {**arrays, ids_name: token_ids, mask_name: mask & ~is_surplus}, is_batched
+
+    def _readable(self, inputs):
+        if self.preprocessor is None or (
+            open_stream(inputs) is None and not isinstance(inputs, keras.utils.PyDataset)
+        ):
+            return inputs
+        return named_texts(inputs, self.preprocessor.text_names, optional=("decoder_text",))
 
     def _prompt_length(self, inputs) -> int:
         # The first token, before which there is nothing.
