@@ -11,7 +11,7 @@ from clozework.errors import InputError
 __all__ = ["named_texts"]
 
 
-def named_texts(x, names: Sequence[str]):
+def named_texts(x, names: Sequence[str], *, optional: Sequence[str] = ()):
     """Returns x with a tuple, in the order of `names`, for each mapping from names to texts.
 
     Args:
@@ -19,6 +19,7 @@ def named_texts(x, names: Sequence[str]):
             of columns, with labels or without. Anything else is returned as it is; columns of
             other names are left out.
         names: The names of the texts of an example.
+        optional: Those of them that an element of a stream may do without.
 
     Raises:
         InputError: If a name is missing.
@@ -29,11 +30,11 @@ def named_texts(x, names: Sequence[str]):
     """
     names = tuple(names)
     if isinstance(x, keras.utils.PyDataset):
-        return _NamedPyDataset(x, names)
+        return _NamedPyDataset(x, names, optional)
     stream = None if isinstance(x, Mapping) else open_stream(x)
     if stream is None:
         return _named(x, names)
-    named = _NamedStream(stream, names)
+    named = _NamedStream(stream, names, optional)
     return iter(named) if stream.is_one_shot else named
 
 
@@ -68,35 +69,41 @@ def _in_order(columns: Mapping, names: tuple[str, ...]) -> tuple:
     return ordered
 
 
-def _named_element(element, names: tuple[str, ...]):
+def _named_element(element, names: tuple[str, ...], optional: Sequence[str]):
     """Returns what a stream yielded, `x` or `(x, ...)`, with its x in the order of the names."""
-    if isinstance(element, tuple) and element and isinstance(element[0], Mapping):
-        return (_in_order(element[0], names), *element[1:])
     # `(x,)`, as two columns alone would be taken for texts and labels.
-    return (_in_order(element, names),) if isinstance(element, Mapping) else element
+    whole = list(element) if isinstance(element, tuple) else [element]
+    if not whole or not isinstance(whole[0], Mapping):
+        return element
+    x, *targets = whole
+    texts = _in_order(x, tuple(name for name in names if name in x or name not in optional))
+    return (texts[0] if len(texts) == 1 else texts, *targets)
 
 
 class _NamedStream:
-    def __init__(self, stream: Stream, names: tuple[str, ...]):
+    def __init__(self, stream: Stream, names: tuple[str, ...], optional: Sequence[str]):
         self._stream = stream
         self._names = names
+        self._optional = optional
 
     def __iter__(self) -> Iterator:
-        return (_named_element(element, self._names) for element in self._stream.start())
+        for element in self._stream.start():
+            yield _named_element(element, self._names, self._optional)
 
 
 class _NamedPyDataset(keras.utils.PyDataset):
-    def __init__(self, dataset: keras.utils.PyDataset, names: tuple[str, ...]):
+    def __init__(self, dataset: keras.utils.PyDataset, names: tuple[str, ...], optional):
         super().__init__()
         self._dataset = dataset
         self._names = names
+        self._optional = optional
 
     @property
     def num_batches(self) -> int | None:
         return self._dataset.num_batches
 
     def __getitem__(self, index: int):
-        return _named_element(self._dataset[index], self._names)
+        return _named_element(self._dataset[index], self._names, self._optional)
 
     def on_epoch_begin(self) -> None:
         self._dataset.on_epoch_begin()

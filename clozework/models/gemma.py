@@ -15,7 +15,7 @@ from clozework.layers import GemmaDecoderBlock, ReversibleEmbedding, RMSNormaliz
 from clozework.models.built_in_presets import built_in_presets
 from clozework.models.gemma_tables import GEMMA, GEMMA_2
 from clozework.presets import Family, register
-from clozework.tasks import Backbone, CausalLM, CausalLMPreprocessor
+from clozework.tasks import Backbone, CausalLM, CausalLMPreprocessor, DefaultSampler
 from clozework.tokenizers import SentencePieceTokenizer
 
 __all__ = ["GemmaBackbone", "GemmaCausalLM", "GemmaCausalLMPreprocessor", "GemmaTokenizer"]
@@ -168,13 +168,22 @@ class GemmaCausalLMPreprocessor(CausalLMPreprocessor):
     tokenizer_cls = GemmaTokenizer
 
 
+_DEFAULT_SAMPLER = DefaultSampler("greedy")
+
+
 class GemmaCausalLM(CausalLM):
     """Gemma that goes on with texts; see `CausalLM`. The sampler is `"greedy"` by default."""
 
     preprocessor_cls = GemmaCausalLMPreprocessor
 
     def compile(
-        self, optimizer="auto", loss="auto", *, weighted_metrics="auto", sampler="greedy", **kwargs
+        self,
+        optimizer="auto",
+        loss="auto",
+        *,
+        weighted_metrics="auto",
+        sampler=_DEFAULT_SAMPLER,
+        **kwargs,
     ):
         super().compile(
             optimizer, loss, weighted_metrics=weighted_metrics, sampler=sampler, **kwargs

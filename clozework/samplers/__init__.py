@@ -18,6 +18,7 @@ from clozework.samplers.logits_processing import (
 )
 from clozework.samplers.sampler import Sampler
 from clozework.samplers.serialization import deserialize, get, serialize
+from clozework.samplers.speculative_sampler import SpeculativeSampler
 from clozework.samplers.token_samplers import (
     GreedySampler,
     RandomSampler,
@@ -39,6 +40,7 @@ __all__ = [
     "RandomSampler",
     "RepetitionPenalty",
     "Sampler",
+    "SpeculativeSampler",
     "TopKSampler",
     "TopPSampler",
     "deserialize",

@@ -126,12 +126,37 @@ class Sampler:
         hidden_states=None,
         model=None,
     ):
+        search = self.search(
+            next,
+            prompt,
+            cache=cache,
+            index=index,
+            mask=mask,
+            stop_token_ids=stop_token_ids,
+            hidden_states=hidden_states,
+            model=model,
+        )
+        return self.run(search)
+
+    def search(
+        self,
+        next,  # noqa: A002
+        prompt,
+        *,
+        cache=None,
+        index=0,
+        mask=None,
+        stop_token_ids=None,
+        hidden_states=None,
+        model=None,
+    ) -> Search:
+        """Returns what a sampler was called with, made ready; arguments as in the call."""
         prompt = ops.convert_to_tensor(prompt)
         tokens = prompt.shape[1]
         mask = ops.zeros_like(prompt, "bool") if mask is None else ops.cast(mask, "bool")
         places = ops.arange(tokens, dtype="int32")
         is_given = ops.all(mask, axis=0)
-        search = Search(
+        return Search(
             next=next,
             prompt=prompt,
             cache=() if cache is None else cache,
@@ -144,7 +169,6 @@ class Sampler:
             prompt_lengths=ops.sum(ops.cumprod(ops.cast(mask, "int32"), axis=1), axis=1),
             end=ops.max(ops.where(is_given, 0, places + 1)),
         )
-        return self.run(search)
 
     def run(self, search: Search):
         """Fills the open places, token by token; other kinds of search replace it."""
@@ -178,6 +202,13 @@ class Sampler:
     def get_next_token(self, probabilities):
         """Returns ids `(batch,)`, chosen from probabilities `(batch, vocabulary)`."""
         raise NotImplementedError(f"{type(self).__name__} has to define `get_next_token`.")
+
+    def distribution(self, probabilities):
+        """Returns the probabilities `(batch, vocabulary)` with which `get_next_token` draws each.
+
+        Needed of the base of a `SpeculativeSampler` only.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has to define `distribution`.")
 
     def run_loop(self, cond, body, model=None, loop_vars=None, maximum_iterations=None):
         """Repeats `body` while `cond` holds, both called with the loop's variables.

@@ -10,6 +10,7 @@ from clozework.errors import ConfigError
 from clozework.samplers.beam_sampler import BeamSampler
 from clozework.samplers.contrastive_sampler import ContrastiveSampler
 from clozework.samplers.sampler import Sampler
+from clozework.samplers.speculative_sampler import SpeculativeSampler
 from clozework.samplers.token_samplers import (
     GreedySampler,
     RandomSampler,
@@ -24,6 +25,7 @@ _BY_NAME = {
     "contrastive": ContrastiveSampler,
     "greedy": GreedySampler,
     "random": RandomSampler,
+    "speculative": SpeculativeSampler,
     "top_k": TopKSampler,
     "top_p": TopPSampler,
 }
@@ -53,20 +55,23 @@ def deserialize(config: Mapping, custom_objects=None) -> Sampler:
     name = config["class_name"]
     known = {**{cls.__name__: cls for cls in _BY_NAME.values()}, **_BY_NAME}
     found = {**known, **(custom_objects or {})}.get(name)
+    arguments = dict(config.get("config") or {})
+    if isinstance(arguments.get("base_sampler"), Mapping):
+        arguments["base_sampler"] = deserialize(arguments["base_sampler"], custom_objects)
     if found is not None:
-        return found.from_config(config.get("config") or {})
+        return found.from_config(arguments)
     registered = keras.saving.get_registered_object(config.get("registered_name") or name)
     if registered is None:
         raise _unknown(name)
-    return registered.from_config(config.get("config") or {})
+    return registered.from_config(arguments)
 
 
 def get(identifier) -> Sampler | None:
     """Returns a sampler: one by name, of a config, of its class, or the one that is given.
 
     Args:
-        identifier: `"greedy"`, `"random"`, `"top_k"`, `"top_p"`, `"beam"` or `"contrastive"`, a
-            config, a `Sampler` or its class; None stays None.
+        identifier: `"greedy"`, `"random"`, `"top_k"`, `"top_p"`, `"beam"`, `"contrastive"` or
+            `"speculative"`, a config, a `Sampler` or its class; None stays None.
 
     Raises:
         ConfigError: If it is nothing of the kind.

@@ -6,7 +6,7 @@ from keras import ops
 from clozework.errors import ConfigError
 from clozework.samplers.sampler import Sampler
 
-__all__ = ["GreedySampler", "RandomSampler", "TopKSampler", "TopPSampler"]
+__all__ = ["GreedySampler", "RandomSampler", "TopKSampler", "TopPSampler", "drawn"]
 
 
 @keras.saving.register_keras_serializable("clozework")
@@ -24,6 +24,10 @@ class GreedySampler(Sampler):
 
     def get_next_token(self, probabilities):
         return ops.argmax(probabilities, axis=-1)
+
+    def distribution(self, probabilities):
+        likeliest = self.get_next_token(probabilities)
+        return ops.one_hot(likeliest, probabilities.shape[-1], dtype=probabilities.dtype)
 
 
 @keras.saving.register_keras_serializable("clozework")
@@ -45,7 +49,10 @@ class RandomSampler(Sampler):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def get_next_token(self, probabilities):
-        return _drawn(probabilities, self.seed_generator)[:, 0]
+        return drawn(probabilities, self.seed_generator)[:, 0]
+
+    def distribution(self, probabilities):
+        return probabilities
 
     def get_config(self):
         return {**super().get_config(), "seed": self.seed}
@@ -75,9 +82,16 @@ class TopKSampler(Sampler):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def get_next_token(self, probabilities):
-        k = min(self.k, probabilities.shape[-1])
-        values, ids = ops.top_k(probabilities, k=k, sorted=False)
-        return ops.take_along_axis(ids, _drawn(values, self.seed_generator), axis=-1)[:, 0]
+        values, ids = self._kept(probabilities)
+        return ops.take_along_axis(ids, drawn(values, self.seed_generator), axis=-1)[:, 0]
+
+    def distribution(self, probabilities):
+        values, ids = self._kept(probabilities)
+        return _spread(values, ids, probabilities.shape)
+
+    def _kept(self, probabilities):
+        """Returns the weights of the tokens that are drawn from, `(batch, k)`, and their ids."""
+        return ops.top_k(probabilities, k=min(self.k, probabilities.shape[-1]), sorted=False)
 
     def get_config(self):
         return {**super().get_config(), "k": self.k, "seed": self.seed}
@@ -112,21 +126,37 @@ class TopPSampler(Sampler):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def get_next_token(self, probabilities):
+        values, ids = self._kept(probabilities)
+        return ops.take_along_axis(ids, drawn(values, self.seed_generator), axis=-1)[:, 0]
+
+    def distribution(self, probabilities):
+        values, ids = self._kept(probabilities)
+        return _spread(values, ids, probabilities.shape)
+
+    def _kept(self, probabilities):
+        """Returns the weights of the tokens that are drawn from, `(batch, k)`, and their ids."""
         vocabulary_size = probabilities.shape[-1]
         k = min(self.k or vocabulary_size, vocabulary_size)
         values, ids = ops.top_k(probabilities, k=k, sorted=True)
         # The token that goes past `p` is still in.
         before = ops.pad(ops.cumsum(values, axis=-1)[:, :-1], ((0, 0), (1, 0)))
-        values = ops.where(before <= self.p, values, 0.0)
-        return ops.take_along_axis(ids, _drawn(values, self.seed_generator), axis=-1)[:, 0]
+        return ops.where(before <= self.p, values, 0.0), ids
 
     def get_config(self):
         return {**super().get_config(), "p": self.p, "k": self.k, "seed": self.seed}
 
 
-def _drawn(weights, seed_generator):
+def drawn(weights, seed_generator):
     """Returns for each row the place, `(batch, 1)`, of one of its weights, drawn by weight."""
     return keras.random.categorical(ops.log(weights), 1, dtype="int32", seed=seed_generator)
+
+
+def _spread(values, ids, shape):
+    """Returns probabilities of the given shape, `(batch, vocabulary)`, from weights of some ids."""
+    values = values / ops.sum(values, axis=-1, keepdims=True)
+    rows = ops.broadcast_to(ops.arange(shape[0], dtype="int32")[:, None], ids.shape)
+    places = ops.stack([rows, ops.cast(ids, "int32")], axis=-1)
+    return ops.scatter(ops.reshape(places, (-1, 2)), ops.reshape(values, (-1,)), tuple(shape))
 
 
 def _check_k(k) -> None:

@@ -16,6 +16,7 @@ from clozework.tasks.classifier_heads import (
 from clozework.tasks.conversion import convert_preset
 from clozework.tasks.description import PresetDescription, describe_preset
 from clozework.tasks.entities import Entity
+from clozework.tasks.generation_settings import DefaultSampler
 from clozework.tasks.masked_lm import Candidate, FilledMask, FilledText, MaskedLM
 from clozework.tasks.masked_lm_preprocessor import MaskedLMPreprocessor
 from clozework.tasks.pooled_output_backbone import PooledOutputBackbone
@@ -37,6 +38,7 @@ __all__ = [
     "CausalLM",
     "CausalLMPreprocessor",
     "ClassLabel",
+    "DefaultSampler",
     "Entity",
     "FilledMask",
     "FilledText",

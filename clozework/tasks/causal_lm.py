@@ -1,6 +1,7 @@
 """The abstract causal language model: each token from those before it, and texts from prompts."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import keras
@@ -10,9 +11,11 @@ from keras import ops
 from clozework import samplers
 from clozework.backend import compiled_program
 from clozework.errors import ConfigError, InputError
-from clozework.samplers import GenerationStep, Sampler
+from clozework.presets.hugging_face import write_json
+from clozework.samplers import Sampler, SpeculativeSampler
 from clozework.tasks.generation import (
     checked_length,
+    checked_sampler,
     checked_stop_token_ids,
     filled_mask,
     given_lengths,
@@ -20,11 +23,28 @@ from clozework.tasks.generation import (
     rounded_rows,
     without_prompts,
 )
+from clozework.tasks.generation_settings import (
+    GENERATION_FILE,
+    DefaultSampler,
+    GenerationSettings,
+)
 from clozework.tasks.numbers import known_range
 from clozework.tasks.padding import without_needless_padding
+from clozework.tasks.prompts import (
+    check_prompts,
+    joined_outputs,
+    lengthened_prompts,
+    prompt_arrays,
+    prompt_batches,
+)
+from clozework.tasks.speculation import Speculation
+from clozework.tasks.streaming import TokenStreamer, text_pieces
 from clozework.tasks.task import Task
 
 __all__ = ["CausalLM"]
+
+
+_DEFAULT_SAMPLER = DefaultSampler("top_k")
 
 
 class CausalLM(Task):
@@ -33,12 +53,15 @@ class CausalLM(Task):
     A family defines two methods: `empty_cache(batch, length)`, a structure of zeros whose first
     axis is the batch, and `vectors_with_cache(token_ids, cache, index)`, which returns the vectors
     of tokens that stand from `index` on, and the cache with what later tokens need of them. A
-    subclass with other inputs defines `generate_step` itself (see there), and `compact_prompts`;
+    subclass with other inputs defines `read_prompts`, `read_tokens` and `compact_prompts` itself;
     `prompt_inputs` names the ids and the mask that generation fills in.
 
     Args:
         backbone: The family's backbone.
         preprocessor: What turns strings into inputs; None to hand in inputs.
+        generation_settings: How the model is meant to generate: options of `transformers`, as its
+            `generation_config.json` says them. `generate` follows them where no sampler is given
+            to `compile`; the ids that end a text count in any case.
 
     Outputs: Logits `(batch, tokens, vocabulary)` of the token behind each token.
     """
@@ -46,9 +69,13 @@ class CausalLM(Task):
     kind = "CausalLM"
     hub_task = "text-generation"
     prompt_inputs: ClassVar[tuple[str, str]] = ("token_ids", "padding_mask")
+    stored_apart = {"generation_settings": GENERATION_FILE}
     sampler: Any = None
+    _follows_settings = False
 
-    def __init__(self, backbone, preprocessor=None, **kwargs):
+    def __init__(self, backbone, preprocessor=None, *, generation_settings=None, **kwargs):
+        settings = generation_settings or {}
+        self.generation_settings = GenerationSettings.read(settings, type(self).__name__)
         self.backbone = backbone
         outputs = self.logits(backbone.token_vectors(backbone(backbone.input)))
         super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=outputs, **kwargs)
@@ -59,7 +86,7 @@ class CausalLM(Task):
         loss="auto",
         *,
         weighted_metrics="auto",
-        sampler: Any = "top_k",
+        sampler: Any = _DEFAULT_SAMPLER,
         **kwargs,
     ):
         """Sets what `fit` minimises, and how `generate` chooses tokens.
@@ -68,16 +95,14 @@ class CausalLM(Task):
             optimizer, loss, weighted_metrics: `"auto"` is Adam(2e-5), cross-entropy and accuracy,
                 both the mean over all tokens: padding, of which rows have as little as can be,
                 does not make a loss look smaller.
-            sampler: A name or an object of `clozework.samplers`.
+            sampler: A name or an object of `clozework.samplers`. Where none is given, the model's
+                `generation_settings` count before the default.
         """
-        sampler = samplers.get(sampler)
-        if sampler is None:
-            raise ConfigError("`sampler` is None; name one, such as 'greedy' or 'top_k'.")
-        if isinstance(sampler, samplers.BeamSampler) and sampler.return_all_beams:
-            raise ConfigError(
-                "`generate` returns one text for a prompt, but the sampler has "
-                "`return_all_beams=True`. Leave it out, or call the sampler yourself."
-            )
+        is_default = isinstance(sampler, DefaultSampler)
+        self._follows_settings = is_default and bool(self.generation_settings.stated())
+        if self._follows_settings:
+            sampler = self.generation_settings.sampler()
+        sampler = checked_sampler(sampler)
         if optimizer == "auto":
             optimizer = keras.optimizers.Adam(2e-5)
         if loss == "auto":
@@ -89,7 +114,8 @@ class CausalLM(Task):
         super().compile(optimizer=optimizer, loss=loss, weighted_metrics=weighted_metrics, **kwargs)
         self.sampler = sampler
         self.generate_function = None
-        self._stream_functions = None
+        self._streamer = None
+        self._speculation = None
 
     def empty_cache(self, batch, length):
         """Returns the cache of `batch` rows of `length` tokens before anything is read."""
@@ -114,33 +140,58 @@ class CausalLM(Task):
         """Returns scores of all tokens, `(..., vocabulary)`, from vectors `(..., hidden_dim)`."""
         return self.backbone.token_embedding(vectors, reverse=True)
 
-    def generate(self, inputs, max_length=None, stop_token_ids="auto", strip_prompt=False):
+    def generate(
+        self,
+        inputs,
+        max_length=None,
+        stop_token_ids="auto",
+        strip_prompt=False,
+        *,
+        assistant_model=None,
+    ):
         """Goes on with texts.
 
         Args:
-            inputs: A string or a list of strings. Without a preprocessor a dict of arrays, prompts
-                padded on the right up to the maximum length.
-            max_length: Most tokens of a text, prompt included; the preprocessor's
-                `sequence_length` by default.
+            inputs: A string, or strings as `predict` takes them: a list, a column, a stream, which
+                is read batch by batch. Without a preprocessor a dict of arrays, prompts padded on
+                the right up to the maximum length, or a stream of such dicts.
+            max_length: Most tokens of a text, prompt included; what the `generation_settings` say
+                by default, else the preprocessor's `sequence_length`.
             stop_token_ids: Ids that end a text; `"auto"` is the tokenizer's end, where there is a
                 preprocessor; None never ends a text.
             strip_prompt: Whether to return only what was generated.
+            assistant_model: A smaller model with the same vocabulary that drafts the tokens, so
+                that this one reads several at once. Texts are those of the compiled sampler, which
+                chooses token by token; a `SpeculativeSampler` says how many tokens are drafted.
 
         Returns:
-            A string for a string, a list for a list; without a preprocessor the dict of arrays.
+            A string for a string, else a list; without a preprocessor the dict of arrays.
 
         Raises:
             InputError: If a prompt is empty, or longer than `max_length`.
         """
+        batches = prompt_batches(self._readable(inputs), is_text=self.preprocessor is not None)
+        if batches is not None:
+            options = {"strip_prompt": strip_prompt, "assistant_model": assistant_model}
+            return joined_outputs(
+                self.generate(batch, max_length, stop_token_ids, **options) for batch in batches
+            )
         stop_token_ids = self._stop_token_ids(stop_token_ids)
+        generate_function = self._generate_function(assistant_model)
         arrays, is_batched = self._prompts(inputs, max_length)
         ids_name, mask_name = self.prompt_inputs
         outputs = {ids_name: [arrays[ids_name][:0]], mask_name: [arrays[mask_name][:0] > 0]}
         for start in range(0, len(arrays[ids_name]), _TEXTS_AT_ONCE):
             batch = {name: v[start : start + _TEXTS_AT_ONCE] for name, v in arrays.items()}
-            for name, values in self._generate_batch(batch, stop_token_ids).items():
+            for name, values in self._generate_batch(
+                generate_function, batch, stop_token_ids
+            ).items():
                 outputs[name].append(values)
         outputs = {name: np.concatenate(values) for name, values in outputs.items()}
+        if max_length is None and self._counts_new_tokens():
+            # Of a batch, shorter prompts have room for more.
+            ends = (arrays[mask_name] > 0).sum(axis=1) + self.generation_settings.max_new_tokens
+            outputs[mask_name] &= np.arange(outputs[mask_name].shape[1]) < ends[:, None]
         if strip_prompt:
             pad = 0 if self.preprocessor is None else self.preprocessor.tokenizer.pad_token_id
             outputs[ids_name], outputs[mask_name] = without_prompts(
@@ -152,29 +203,40 @@ class CausalLM(Task):
             return outputs
         return self.preprocessor.generate_postprocess(outputs)
 
-    def stream(self, inputs: str, *, max_length=None, stop_token_ids="auto") -> Iterator[str]:
-        """Yields what is generated for one prompt, piece by piece, as soon as it is known.
+    def stream(self, inputs, *, max_length=None, stop_token_ids="auto") -> Iterator[str]:
+        """Yields what is generated for one input, piece by piece, as soon as it is known.
 
-        The prompt and all pieces together are what `generate` returns.
+        What the text begins with and all pieces together are what `generate` returns.
 
         Args:
-            inputs: A string.
+            inputs: One string, or another single input of `generate`.
             max_length, stop_token_ids: As in `generate`.
 
         Raises:
-            InputError: If there is no preprocessor, or the input is not one string.
+            InputError: If there is no preprocessor, or there are several inputs.
             ConfigError: If the sampler looks at whole texts, as beam search does.
         """
-        if self.preprocessor is None or not isinstance(inputs, str):
-            raise InputError("`stream` takes one string, and needs a preprocessor.")
+        if self.preprocessor is None:
+            raise InputError("`stream` needs a preprocessor; this model was made with None.")
+        stop_token_ids = self._stop_token_ids(stop_token_ids)
         if not isinstance(self.sampler, Sampler) or not self.sampler.is_token_by_token:
             raise ConfigError(
-                f"{type(self.sampler).__name__} compares whole texts, so that there is nothing to "
-                f"stream. Use `generate`, or compile with another sampler."
+                f"`stream` needs a sampler that chooses one token after another, which "
+                f"{type(self.sampler).__name__} does not. Use `generate`, or compile with another "
+                f"sampler, such as 'greedy'."
             )
-        stop_token_ids = self._stop_token_ids(stop_token_ids)
-        arrays, _ = self._prompts(inputs, max_length)
-        return self._pieces(arrays, stop_token_ids)
+        arrays, is_batched = self._prompts(inputs, max_length)
+        if is_batched:
+            raise InputError(
+                f"`stream` goes on with one text, not with several. Received: {inputs!r:.80}. Call "
+                f"it for each of them, or use `generate`."
+            )
+        if self._streamer is None:
+            self._streamer = TokenStreamer(self, self.sampler)
+        ids_name, mask_name = self.prompt_inputs
+        given = arrays[ids_name][0][arrays[mask_name][0] > 0].tolist()
+        tokens = self._streamer.tokens(arrays, stop_token_ids)
+        return text_pieces(self.preprocessor.tokenizer, given, tokens)
 
     def make_generate_function(self):
         """Returns `function(inputs, stop_token_ids=None)`: `generate_step`, compiled on JAX."""
@@ -192,37 +254,60 @@ class CausalLM(Task):
         """Fills in arrays; what `make_generate_function` compiles.
 
         Args:
-            inputs: `"token_ids"` and `"padding_mask"`, `(batch, tokens)`: prompts, with room behind
-                them. What is masked behind the room is not filled.
+            inputs: The backbone's inputs, `(batch, tokens)`: of `prompt_inputs` the prompts, with
+                room behind them. What is masked behind the room is not filled.
             stop_token_ids: Ids that end a text.
             prompt_tokens: A number of tokens that holds all prompts; what is behind it is not read
                 before it is generated.
 
         Returns:
-            Both arrays, filled, as a dict.
+            The arrays of `prompt_inputs`, filled, as a dict.
         """
-        token_ids = ops.cast(inputs["token_ids"], "int32")
-        padding_mask = ops.cast(inputs["padding_mask"], "bool")
-        batch, length = token_ids.shape
+        ids_name, mask_name = self.prompt_inputs
+        token_ids = ops.cast(inputs[ids_name], "int32")
+        length = token_ids.shape[1]
         prompt_tokens = length if prompt_tokens is None else prompt_tokens
-        vectors, cache = self.vectors_with_cache(
-            token_ids[:, :prompt_tokens], self.empty_cache(batch, length), 0
-        )
+        vectors, cache, context = self.read_prompts(inputs, prompt_tokens)
 
         def next_token(prompt, cache, index):
             # The token before, of which the cache holds nothing yet.
             last = ops.take(prompt, ops.reshape(index - 1, (1,)), axis=1)
-            logits, vectors, cache = self.call_with_cache(last, cache, index - 1)
-            return logits[:, 0], vectors[:, 0], cache
+            vectors, cache = self.read_tokens(last, cache, index - 1, context)
+            return self.logits(vectors)[:, 0], vectors[:, 0], cache
 
         return self.sampled(
             next_token,
             token_ids,
-            padding_mask,
+            ops.cast(inputs[mask_name], "bool"),
             cache=cache,
             hidden_states=ops.pad(vectors, ((0, 0), (0, length - prompt_tokens), (0, 0))),
             stop_token_ids=stop_token_ids,
         )
+
+    def read_prompts(self, inputs, prompt_tokens: int) -> tuple[Any, Any, Any]:
+        """Returns vectors of the prompts' first tokens, the cache, and what later tokens need too.
+
+        Args:
+            inputs: As in `generate_step`.
+            prompt_tokens: How many tokens of each row to read.
+
+        Returns:
+            Vectors `(batch, prompt_tokens, hidden_dim)`; a cache of rows, with room for all tokens;
+            and any structure that stays the same while tokens are generated.
+        """
+        token_ids = ops.cast(inputs[self.prompt_inputs[0]], "int32")
+        cache = self.empty_cache(*token_ids.shape)
+        return (*self.vectors_with_cache(token_ids[:, :prompt_tokens], cache, 0), ())
+
+    def read_tokens(self, token_ids, cache, cache_update_index, context) -> tuple[Any, Any]:
+        """Returns vectors `(rows, tokens, hidden_dim)` of tokens from an index on, and the cache.
+
+        Args:
+            token_ids: `(rows, tokens)`; the rows of `read_prompts`, or each several times in a row.
+            cache, cache_update_index: As in `vectors_with_cache`.
+            context: What `read_prompts` gave last.
+        """
+        return self.vectors_with_cache(token_ids, cache, cache_update_index)
 
     def sampled(
         self, next_token, token_ids, padding_mask, *, cache, hidden_states, stop_token_ids
@@ -285,7 +370,9 @@ class CausalLM(Task):
     def get_compile_config(self):
         """Called by Keras when it writes a `.keras` file."""
         config = super().get_compile_config()
-        if config is not None and isinstance(self.sampler, Sampler):
+        # That of the settings follows from them again.
+        is_own = isinstance(self.sampler, Sampler) and not self._follows_settings
+        if config is not None and is_own:
             config = {**config, "sampler": samplers.serialize(self.sampler)}
         return config
 
@@ -297,6 +384,23 @@ class CausalLM(Task):
         super().compile_from_config(config)
         if sampler is not None:
             self.sampler = samplers.get(sampler)
+            self._follows_settings = False
+
+    def get_config(self):
+        config = super().get_config()
+        config.pop("generation_settings", None)
+        stated = self.generation_settings.stated()
+        return {**config, "generation_settings": stated} if stated else config
+
+    def write_extras(self, directory: Path) -> None:
+        content = self.generation_settings.stated()
+        if content and self.preprocessor is not None:
+            tokenizer = self.preprocessor.tokenizer
+            roles = {"bos": "start", "eos": "end", "pad": "pad"}
+            ids = {f"{r}_token_id": vars(tokenizer)[f"{o}_token_id"] for r, o in roles.items()}
+            content = {**ids, **content}
+        if content:
+            write_json(directory / GENERATION_FILE, content)
 
     def _training_batch(self, x, y, sample_weight):
         if self.preprocessor is None:
@@ -321,131 +425,71 @@ class CausalLM(Task):
                 f"`compile(sampler='greedy')` first."
             )
         if isinstance(stop_token_ids, str) and stop_token_ids == "auto":
-            has_end = self.preprocessor is not None
-            stop_token_ids = [self.preprocessor.tokenizer.end_token_id] if has_end else None
+            stated, has_end = self.generation_settings.stop_token_ids, self.preprocessor is not None
+            own = [self.preprocessor.tokenizer.end_token_id] if has_end else None
+            stop_token_ids = own if stated is None else list(stated)
         return checked_stop_token_ids(stop_token_ids, self.backbone.vocabulary_size)
 
     def _prompts(self, inputs, max_length) -> tuple[dict[str, np.ndarray], bool]:
         """Returns prompts as arrays `(batch, max_length)`, and whether they came as a batch."""
         max_length = checked_length(max_length)
+        if max_length is None:
+            max_length = self._stated_length(inputs)
         ids_name, mask_name = self.prompt_inputs
         if self.preprocessor is not None:
             arrays = self.preprocessor.generate_preprocess(inputs, sequence_length=max_length)
-        elif not isinstance(inputs, Mapping) or not {ids_name, mask_name} <= inputs.keys():
-            raise InputError(
-                f"Without a preprocessor `generate` takes a dict with {ids_name!r} and "
-                f"{mask_name!r}. Received: {inputs!r:.80}."
-            )
         else:
-            arrays = {name: ops.convert_to_numpy(values) for name, values in inputs.items()}
+            arrays = prompt_arrays(inputs, self.prompt_inputs)
         is_batched = np.ndim(arrays[ids_name]) == 2
         arrays = {name: v if is_batched else np.asarray(v)[None] for name, v in arrays.items()}
         if self.preprocessor is None and max_length is not None:
-            arrays = _lengthened(arrays, self.prompt_inputs, max_length)
-        self._check_prompts(arrays)
+            arrays = lengthened_prompts(arrays, self.prompt_inputs, max_length)
+        self.check_inputs(arrays)
+        check_prompts(arrays[mask_name], mask_name, self.backbone)
         return arrays, is_batched
 
-    def _check_prompts(self, arrays: Mapping[str, np.ndarray]) -> None:
-        mask_name = self.prompt_inputs[1]
-        self.check_inputs(arrays)
-        mask = arrays[mask_name] > 0
-        longest, length = self.backbone.longest_row, mask.shape[1]
-        if longest is not None and length > longest:
-            raise InputError(
-                f"Texts of up to {length} tokens were asked for, but {self.backbone.name!r} has "
-                f"positions for {longest}. Set `max_length={longest}`, or less."
-            )
-        if (arrays[mask_name] > 1).any():
-            raise InputError(
-                f"{mask_name!r} has values above 1, texts packed into one row, but each row is one "
-                f"prompt. Give every prompt its own row."
-            )
-        if (mask[:, 1:] & ~mask[:, :-1]).any():
-            raise InputError(f"Prompts are padded on the right, but {mask_name!r} has a gap.")
-        if not mask.any(axis=1).all():
-            empty = int(np.flatnonzero(~mask.any(axis=1))[0])
-            raise InputError(
-                f"Prompt {empty} has no token to go on from. Write something, or set the "
-                f"preprocessor's `add_start_token`."
-            )
+    def _stated_length(self, inputs) -> int | None:
+        """Returns the length of rows that the settings state, where they are followed."""
+        if self.preprocessor is None or not self._follows_settings:
+            return None
+        prompt_length = self._prompt_length(inputs) if self._counts_new_tokens() else 0
+        longest = self.generation_settings.longest(prompt_length)
+        return None if longest is None else min(longest, self.backbone.longest_row or longest)
 
-    def _generate_batch(self, arrays, stop_token_ids) -> dict[str, np.ndarray]:
+    def _counts_new_tokens(self) -> bool:
+        is_followed = self.preprocessor is not None and self._follows_settings
+        return is_followed and self.generation_settings.max_new_tokens is not None
+
+    def _prompt_length(self, inputs) -> int:
+        return self.preprocessor.prompt_length(inputs)
+
+    def _readable(self, inputs):
+        """Returns inputs in a form of `clozework.data`, if they are a stream."""
+        return inputs
+
+    def _generate_function(self, assistant_model) -> Any:
+        if assistant_model is None:
+            if isinstance(self.sampler, SpeculativeSampler):
+                raise ConfigError(
+                    "The sampler is a SpeculativeSampler, which needs a draft: call `generate` "
+                    "with `assistant_model=`, a smaller model with the same vocabulary, or compile "
+                    "with another sampler, such as 'greedy'."
+                )
+            return self.make_generate_function()
+        if self._speculation is None or self._speculation.assistant is not assistant_model:
+            self._speculation = Speculation(self, assistant_model)
+        return self._speculation.generate
+
+    def _generate_batch(self, generate_function, arrays, stop_token_ids) -> dict[str, np.ndarray]:
         rows, max_length = arrays[self.prompt_inputs[0]].shape
         arrays, options = self.compact_prompts(arrays)
         arrays = {name: rounded_rows(values) for name, values in arrays.items()}
         with self._in_use:
-            generate_function = self.make_generate_function()
             outputs = generate_function(arrays, stop_token_ids=stop_token_ids or None, **options)
         return {
             name: ops.convert_to_numpy(values)[:rows, :max_length]
             for name, values in outputs.items()
         }
-
-    def _pieces(self, arrays, stop_token_ids) -> Iterator[str]:
-        tokenizer = self.preprocessor.tokenizer
-        specials = set(tokenizer.special_token_ids)
-        ids = arrays["token_ids"][0][arrays["padding_mask"][0] > 0].tolist()
-        ids = [token_id for token_id in ids if token_id not in specials]
-        told = tokenizer.detokenize(ids) if ids else ""
-        for token_id in self._tokens(arrays, stop_token_ids):
-            ids += [token_id] if token_id not in specials else []
-            text = tokenizer.detokenize(ids) if ids else ""
-            # Part of a character is held back until it is whole.
-            if text.startswith(told) and not text.endswith("\ufffd"):
-                if text != told:
-                    yield text[len(told) :]
-                told = text
-        rest = tokenizer.detokenize(ids) if ids else ""
-        if rest != told:
-            yield rest.removeprefix(told)
-
-    def _tokens(self, arrays, stop_token_ids) -> Iterator[int]:
-        """Yields the tokens that are generated for one prompt, each when it is chosen."""
-        max_length = arrays["token_ids"].shape[1]
-        index = int((arrays["padding_mask"] > 0).sum())
-        arrays, options = self.compact_prompts(arrays)
-        with self._in_use:
-            if self._stream_functions is None:
-                self._stream_functions = (self._program(self._start), self._program(self._advance))
-            start, advance = self._stream_functions
-            cache = start({"token_ids": arrays["token_ids"]}, **options)
-        state = {
-            "token_ids": arrays["token_ids"],
-            "prompt_length": np.array([index], "int32"),
-            "max_length": np.array(max_length, "int32"),
-        }
-        while index < max_length:
-            place = np.array(index, "int32")
-            with self._in_use:
-                state["token_ids"], cache = advance(
-                    {**state, "cache": cache, "index": place}, stop_token_ids=stop_token_ids
-                )
-            token_id = int(ops.convert_to_numpy(state["token_ids"])[0, index])
-            yield token_id
-            if token_id in stop_token_ids:
-                return
-            index += 1
-
-    def _start(self, inputs, prompt_tokens):
-        token_ids = ops.cast(inputs["token_ids"], "int32")
-        cache = self.empty_cache(*token_ids.shape)
-        return self.vectors_with_cache(token_ids[:, :prompt_tokens], cache, 0)[1]
-
-    def _advance(self, inputs, stop_token_ids):
-        token_ids = ops.cast(inputs["token_ids"], "int32")
-        index = ops.convert_to_tensor(inputs["index"])
-        last = ops.take(token_ids, ops.reshape(index - 1, (1,)), axis=1)
-        logits, _, cache = self.call_with_cache(last, inputs["cache"], index - 1)
-        step = GenerationStep(
-            token_ids=token_ids,
-            index=index,
-            prompt_lengths=ops.convert_to_tensor(inputs["prompt_length"]),
-            max_length=ops.convert_to_tensor(inputs["max_length"]),
-            stop_token_ids=stop_token_ids,
-        )
-        chosen = ops.cast(self.sampler.choose(logits[:, 0], step), "int32")
-        is_here = ops.equal(ops.arange(token_ids.shape[1], dtype="int32"), index)[None, :]
-        return ops.where(is_here, chosen[:, None], token_ids), cache
 
     def _program(self, function):
         def changed():
@@ -456,16 +500,3 @@ class CausalLM(Task):
 
 # Enough to fill the machine, few enough for caches of long texts to fit in memory.
 _TEXTS_AT_ONCE = 32
-
-
-def _lengthened(arrays, names: tuple[str, str], max_length: int) -> dict[str, np.ndarray]:
-    """Returns arrays whose prompts have room up to `max_length`."""
-    longest = int((arrays[names[1]] > 0).sum(axis=1).max(initial=0))
-    if longest > max_length:
-        raise InputError(
-            f"A prompt has {longest} tokens, but a text is to have at most {max_length}, prompt "
-            f"included. Raise `max_length`, or shorten the prompt."
-        )
-    more = max(0, max_length - arrays[names[0]].shape[1])
-    padded = {name: np.pad(arrays[name], ((0, 0), (0, more)))[:, :max_length] for name in names}
-    return {**arrays, **padded}

@@ -74,6 +74,11 @@ class CausalLMPreprocessor(Preprocessor):
         batch = {"token_ids": token_ids, "padding_mask": mask}
         return batch if is_batched else {name: values[0] for name, values in batch.items()}
 
+    def prompt_length(self, x) -> int:
+        """Returns the number of tokens of the longest prompt; x as in `generate_preprocess`."""
+        rows = self.tokenizer.encode_ids(self._texts(x)[0])
+        return max(map(len, rows), default=0) + self.add_start_token
+
     def generate_postprocess(self, x: Mapping[str, Any]):
         """Returns the text of generated rows, without special tokens and padding.
 

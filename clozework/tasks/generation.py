@@ -5,11 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
-from clozework.errors import InputError
+from clozework import samplers
+from clozework.errors import ConfigError, InputError
 from clozework.samplers.logits_processing import is_any_of
 
 __all__ = [
     "checked_length",
+    "checked_sampler",
     "checked_stop_token_ids",
     "filled_mask",
     "given_lengths",
@@ -109,6 +111,23 @@ def checked_length(max_length) -> int | None:
     if max_length is not None and not (is_count and max_length > 0):
         raise InputError(f"`max_length` must be a positive integer. Received: {max_length!r}.")
     return None if max_length is None else int(max_length)
+
+
+def checked_sampler(sampler):
+    """Returns a sampler by its name, or itself, if it can write one text for each prompt.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    sampler = samplers.get(sampler)
+    if sampler is None:
+        raise ConfigError("`sampler` is None; name one, such as 'greedy' or 'top_k'.")
+    if isinstance(sampler, samplers.BeamSampler) and sampler.return_all_beams:
+        raise ConfigError(
+            "`generate` returns one text for a prompt, but the sampler has "
+            "`return_all_beams=True`. Leave it out, or call the sampler yourself."
+        )
+    return sampler
 
 
 def checked_stop_token_ids(stop_token_ids, vocabulary_size: int) -> tuple[int, ...]:

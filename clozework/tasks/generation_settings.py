@@ -21,7 +21,7 @@ from clozework.samplers import (
     TopPSampler,
 )
 
-__all__ = ["GENERATION_FILE", "GenerationSettings"]
+__all__ = ["GENERATION_FILE", "DefaultSampler", "GenerationSettings"]
 
 GENERATION_FILE = "generation_config.json"
 # What would change the tokens, and is not honoured here.
@@ -34,11 +34,17 @@ _NOT_HONOURED = """
 _NEUTRAL = (None, 0, 1, [], {}, ())
 
 
+class DefaultSampler(str):
+    """The name of a sampler as a default, told from the same word handed in by a user."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class GenerationSettings:
     """Options of `generate` in `transformers`, by their names there; None where one is not stated.
 
-    Lengths are those of the decoder's row, its first token included.
+    Lengths are those of the rows that are written, with their prompt or the decoder's first token.
 
     Raises:
         ConfigError: If a value is none that the option can have.

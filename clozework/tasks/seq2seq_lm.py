@@ -9,27 +9,19 @@ import keras
 import numpy as np
 from keras import ops
 
-from clozework.errors import ConfigError, InputError
+from clozework.data import named_texts, open_stream
+from clozework.errors import InputError
 from clozework.layers import LogitsBias
 from clozework.presets.hugging_face import write_json
 from clozework.tasks.causal_lm import CausalLM
 from clozework.tasks.generation import rounded_length
-from clozework.tasks.generation_settings import GENERATION_FILE, GenerationSettings
+from clozework.tasks.generation_settings import GENERATION_FILE
 from clozework.tasks.padding import without_needless_padding
 from clozework.tasks.saving import special_token_ids
 from clozework.tasks.text_inputs import text_examples
 from clozework.tasks.text_windows import text_windows
 
 __all__ = ["Seq2SeqLM"]
-
-
-class _OfNobody(str):
-    """A default that can be told from the same word handed in by a user."""
-
-    __slots__ = ()
-
-
-_DEFAULT_SAMPLER = _OfNobody("top_k")
 
 
 class Seq2SeqLM(CausalLM):
@@ -39,11 +31,7 @@ class Seq2SeqLM(CausalLM):
     `Seq2SeqLMPreprocessor`.
 
     Args:
-        backbone: The family's backbone.
-        preprocessor: What turns strings into inputs; None to hand in inputs.
-        generation_settings: How the model is meant to generate: options of `transformers`, as its
-            `generation_config.json` says them. `generate` follows them where no sampler is given
-            to `compile`.
+        backbone, preprocessor, generation_settings: As in `CausalLM`.
 
     Outputs: Logits `(batch, decoder tokens, vocabulary)`, of the token that follows each.
     """
@@ -51,68 +39,44 @@ class Seq2SeqLM(CausalLM):
     kind = "Seq2SeqLM"
     hub_task = "text2text-generation"
     prompt_inputs = ("decoder_token_ids", "decoder_padding_mask")
-    stored_apart = {"generation_settings": GENERATION_FILE}
-    _follows_settings = False
 
     def __init__(self, backbone, preprocessor=None, *, generation_settings=None, **kwargs):
-        settings = generation_settings or {}
-        self.generation_settings = GenerationSettings.read(settings, type(self).__name__)
-        self.backbone = backbone
         self.logits_bias = LogitsBias(dtype=backbone.dtype_policy, name="logits_bias")
-        super().__init__(backbone, preprocessor, **kwargs)
-
-    def compile(
-        self,
-        optimizer="auto",
-        loss="auto",
-        *,
-        weighted_metrics="auto",
-        sampler: Any = _DEFAULT_SAMPLER,
-        **kwargs,
-    ):
-        """Sets what `fit` minimises, and how `generate` chooses tokens; see `CausalLM.compile`.
-
-        Where no sampler is given, the model's `generation_settings` count before the default.
-        """
-        is_default = sampler is _DEFAULT_SAMPLER
-        self._follows_settings = is_default and bool(self.generation_settings.stated())
-        if is_default:
-            settings = self.generation_settings
-            sampler = settings.sampler() if self._follows_settings else str(sampler)
-        super().compile(
-            optimizer=optimizer,
-            loss=loss,
-            weighted_metrics=weighted_metrics,
-            sampler=sampler,
-            **kwargs,
-        )
+        super().__init__(backbone, preprocessor, generation_settings=generation_settings, **kwargs)
 
     def logits(self, vectors):
         return self.logits_bias(super().logits(vectors))
 
-    def generate(self, inputs, max_length=None, stop_token_ids="auto", strip_prompt=False):
+    def generate(
+        self,
+        inputs,
+        max_length=None,
+        stop_token_ids="auto",
+        strip_prompt=False,
+        *,
+        assistant_model=None,
+    ):
         """Writes texts for texts.
 
         Args:
-            inputs: A text, a list of texts, or `{"encoder_text": ..., "decoder_text": ...}` with
-                what the outputs begin with. Without a preprocessor a dict of arrays, those of the
-                decoder padded on the right up to the maximum length.
+            inputs: A text, texts as `predict` takes them, or `{"encoder_text": ...,
+                "decoder_text": ...}` with what the outputs begin with. Without a preprocessor a
+                dict of arrays, those of the decoder padded on the right up to the maximum length.
             max_length: Most tokens of the decoder; that of the `generation_settings` by default,
                 else the preprocessor's `decoder_sequence_length`.
-            stop_token_ids, strip_prompt: As in `CausalLM.generate`.
+            stop_token_ids, strip_prompt, assistant_model: As in `CausalLM.generate`; an assistant
+                reads the same text with its own encoder.
 
         Returns:
-            A string for a string, a list for a list; without a preprocessor the decoder's arrays.
+            A string for a string, else a list; without a preprocessor the decoder's arrays.
 
         Raises:
             InputError: If an input is no text, or what an output begins with is longer than
                 `max_length`.
         """
-        if max_length is None and self.preprocessor is not None and self._follows_settings:
-            longest = self.generation_settings.longest(prompt_length=1)
-            if longest is not None:
-                max_length = min(longest, self.backbone.longest_row or longest)
-        return super().generate(inputs, max_length, stop_token_ids, strip_prompt)
+        return super().generate(
+            inputs, max_length, stop_token_ids, strip_prompt, assistant_model=assistant_model
+        )
 
     def usage(self):
         return 'print(model.generate("A text."))'
@@ -150,12 +114,6 @@ class Seq2SeqLM(CausalLM):
             for of_text in windows
         ]
         return joined if is_batched else joined[0]
-
-    def stream(self, inputs, *, max_length=None, stop_token_ids="auto"):
-        raise ConfigError(
-            f"{type(self).__name__} has no `stream`, which is for models that go on with a text. "
-            f"Use `generate`."
-        )
 
     def own_weights(self):
         bias = keras.ops.convert_to_numpy(self.logits_bias.bias)
@@ -213,60 +171,35 @@ class Seq2SeqLM(CausalLM):
         own, cross = (ops.stack(of_layers, axis=1) for of_layers in zip(*caches, strict=True))
         return self.logits(vectors), vectors, own, cross
 
-    def generate_step(self, inputs, stop_token_ids=None, *, prompt_tokens=None):
-        """Fills in arrays; what `make_generate_function` compiles.
-
-        Args:
-            inputs: The backbone's inputs, `(batch, tokens)`: what outputs begin with, with room
-                behind it.
-            stop_token_ids, prompt_tokens: As in `CausalLM.generate_step`.
-
-        Returns:
-            The decoder's arrays, filled, as a dict.
-        """
-        token_ids = ops.cast(inputs["decoder_token_ids"], "int32")
-        padding_mask = ops.cast(inputs["decoder_padding_mask"], "bool")
+    def read_prompts(self, inputs, prompt_tokens: int):
         encoder_mask = ops.cast(inputs["encoder_padding_mask"], "int32")
         encoded = self.call_encoder(ops.cast(inputs["encoder_token_ids"], "int32"), encoder_mask)
+        token_ids = ops.cast(inputs["decoder_token_ids"], "int32")
         batch, length = token_ids.shape
-        prompt_tokens = length if prompt_tokens is None else prompt_tokens
+        own, cross = (self._empty_caches(batch, room) for room in (length, encoded.shape[1]))
         vectors, caches = self.backbone.decode(
             token_ids[:, :prompt_tokens],
             encoded,
-            caches=list(
-                zip(
-                    self._empty_caches(batch, length),
-                    self._empty_caches(batch, encoded.shape[1]),
-                    strict=True,
-                )
-            ),
+            caches=list(zip(own, cross, strict=True)),
             encoder_padding_mask=encoder_mask,
             cross_attention_cache_update_index=0,
         )
         own, cross = zip(*caches, strict=True)
+        return vectors, tuple(own), (encoded, encoder_mask, tuple(cross))
 
-        def next_token(prompt, cache, index):
-            # Beams of a row stand side by side, and read the same text.
-            times = prompt.shape[0] // batch
-            of_encoder = [_repeated(x, times) for x in cross]
-            vectors, caches = self.backbone.decode(
-                ops.take(prompt, ops.reshape(index - 1, (1,)), axis=1),
-                encoded,
-                start_index=index - 1,
-                caches=list(zip(cache, of_encoder, strict=True)),
-                encoder_padding_mask=_repeated(encoder_mask, times),
-            )
-            cache = tuple(own for own, _ in caches)
-            return self.logits(vectors)[:, 0], vectors[:, 0], cache
-
-        return self.sampled(
-            next_token,
+    def read_tokens(self, token_ids, cache, cache_update_index, context):
+        encoded, encoder_mask, cross = context
+        # Beams of a row stand side by side, and read the same text.
+        times = token_ids.shape[0] // encoder_mask.shape[0]
+        of_encoder = [_repeated(x, times) for x in cross]
+        vectors, caches = self.backbone.decode(
             token_ids,
-            padding_mask,
-            cache=tuple(own),
-            hidden_states=ops.pad(vectors, ((0, 0), (0, length - prompt_tokens), (0, 0))),
-            stop_token_ids=stop_token_ids,
+            encoded,
+            start_index=cache_update_index,
+            caches=list(zip(cache, of_encoder, strict=True)),
+            encoder_padding_mask=_repeated(encoder_mask, times),
         )
+        return vectors, tuple(own for own, _ in caches)
 
     def compact_prompts(self, arrays: Mapping[str, np.ndarray]) -> tuple[dict, dict[str, Any]]:
         compact, options = super().compact_prompts(arrays)
@@ -291,12 +224,6 @@ class Seq2SeqLM(CausalLM):
         content.update(self.generation_settings.stated())
         write_json(directory / GENERATION_FILE, content)
 
-    def get_config(self):
-        config = super().get_config()
-        config.pop("generation_settings", None)
-        stated = self.generation_settings.stated()
-        return {**config, "generation_settings": stated} if stated else config
-
     def _prediction_batch(self, x, y, sample_weight):
         (inputs,) = super()._prediction_batch(x, y, sample_weight)
         if self.preprocessor is None:
@@ -304,13 +231,6 @@ class Seq2SeqLM(CausalLM):
         # The logits of all batches have one length, which is the decoder's.
         cut = without_needless_padding(inputs)
         return ({**inputs, **{name: cut[name] for name in _of_encoder(inputs)}},)
-
-    def _stop_token_ids(self, stop_token_ids) -> tuple[int, ...]:
-        of_settings = self.generation_settings.stop_token_ids
-        is_auto = isinstance(stop_token_ids, str) and stop_token_ids == "auto"
-        if is_auto and self._follows_settings and of_settings is not None:
-            stop_token_ids = list(of_settings)
-        return super()._stop_token_ids(stop_token_ids)
 
     def _prompts(self, inputs, max_length) -> tuple[dict[str, np.ndarray], bool]:
         arrays, is_batched = super()._prompts(inputs, max_length)
@@ -323,6 +243,17 @@ class Seq2SeqLM(CausalLM):
         pad = self.preprocessor.tokenizer.pad_token_id
         token_ids = np.where(is_surplus, pad, arrays[ids_name])
         return {**arrays, ids_name: token_ids, mask_name: mask & ~is_surplus}, is_batched
+
+    def _readable(self, inputs):
+        if self.preprocessor is None or (
+            open_stream(inputs) is None and not isinstance(inputs, keras.utils.PyDataset)
+        ):
+            return inputs
+        return named_texts(inputs, self.preprocessor.text_names, optional=("decoder_text",))
+
+    def _prompt_length(self, inputs) -> int:
+        # The first token, before which there is nothing.
+        return 1
 
     def _empty_caches(self, batch: int, tokens: int) -> list:
         """Returns room for keys and values of each layer."""

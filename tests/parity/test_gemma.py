@@ -9,6 +9,7 @@ import transformers
 from clozework import models, samplers
 from clozework.errors import PresetError
 from tests.contract.families import TEXTS, tiny_task
+from tests.parity.toy_generator import until_stop
 
 TINY = {
     "vocab_size": 40,
@@ -91,6 +92,74 @@ def test_hidden_states_and_logits(pair):
     inputs, expected = {"token_ids": IDS, "padding_mask": MASK}, upstream(theirs)
     assert_close(ours.backbone(inputs), expected.hidden_states[-1])
     assert_close(ours(inputs), expected.logits)
+
+
+def test_texts_that_another_model_drafts(tmp_path):
+    theirs, ours = saved_pair("gemma2", tmp_path / "theirs")
+    random_model("gemma-odd", num_hidden_layers=1).save_pretrained(tmp_path / "draft")
+    draft = models.CausalLM.from_preset(tmp_path / "draft", preprocessor=None)
+    prompts = np.random.default_rng(2).integers(3, 40, size=(24, 4)).astype("int32")
+    expected = theirs.generate(
+        torch.tensor(prompts).long(),
+        attention_mask=torch.ones(prompts.shape).long(),
+        max_length=17,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    ours.compile(sampler=samplers.SpeculativeSampler(num_speculative_tokens=3))
+    arrays = {"token_ids": prompts, "padding_mask": np.ones_like(prompts)}
+    options = {"max_length": 17, "stop_token_ids": None, "assistant_model": draft}
+    generated = ours.generate(arrays, **options)["token_ids"]
+    np.testing.assert_array_equal(generated, expected.numpy())
+    # Alone, a row goes at its own pace.
+    alone = ours.generate({name: values[:1] for name, values in arrays.items()}, **options)
+    np.testing.assert_array_equal(alone["token_ids"], expected[:1].numpy())
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_stored_settings_give_upstream_ids_and_survive(num_beams, tmp_path):
+    theirs = random_model("gemma", num_hidden_layers=1)
+    settings = {
+        "num_beams": num_beams,
+        "repetition_penalty": 1.3,
+        "no_repeat_ngram_size": 2,
+        "min_length": 5,
+        "max_length": 15,
+        "eos_token_id": [1, 7, 9],
+        "pad_token_id": 0,
+        "bos_token_id": 2,
+    }
+    theirs.generation_config = transformers.GenerationConfig(do_sample=False, **settings)
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = models.CausalLM.from_preset(tmp_path / "theirs", preprocessor=None)
+    prompts = np.random.default_rng(2).integers(10, 40, size=(48, 4)).astype("int32")
+    expected = upstream_ids(theirs, prompts)
+    assert len({row.tolist().count(0) for row in expected}) > 2
+    np.testing.assert_array_equal(our_ids(ours, prompts), expected)
+    ours.export_to_transformers(tmp_path / "ours")
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
+    stored = {name: getattr(again.generation_config, name) for name in settings}
+    assert stored == settings
+    ours.save_to_preset(tmp_path / "preset")
+    assert "generation_settings" not in (tmp_path / "preset" / "task.json").read_text()
+    restored = models.CausalLM.from_preset(tmp_path / "preset", preprocessor=None)
+    assert restored.generation_settings == ours.generation_settings
+    assert restored.sampler.get_config() == ours.sampler.get_config()
+
+
+def upstream_ids(theirs, prompts):
+    ids = torch.tensor(prompts).long()
+    generated = theirs.generate(ids, attention_mask=torch.ones_like(ids)).numpy()
+    padded = np.pad(generated, ((0, 0), (0, 15 - generated.shape[1])))
+    # Theirs pads beams with the first stop token where the id of padding is 0.
+    return until_stop(padded, theirs.generation_config.eos_token_id, 4)
+
+
+def our_ids(ours, prompts):
+    arrays = {"token_ids": prompts, "padding_mask": np.ones_like(prompts)}
+    outputs = ours.generate(arrays, max_length=15)
+    return np.where(outputs["padding_mask"], outputs["token_ids"], 0)
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])

@@ -15,6 +15,7 @@ BY_NAME = {
     "contrastive": samplers.ContrastiveSampler,
     "greedy": samplers.GreedySampler,
     "random": samplers.RandomSampler,
+    "speculative": samplers.SpeculativeSampler,
     "top_k": samplers.TopKSampler,
     "top_p": samplers.TopPSampler,
 }

@@ -58,3 +58,37 @@ def sampled(sampler, stop_token_ids=STOP):
         stop_token_ids=stop_token_ids,
         hidden_states=hidden_states(),
     )
+
+
+def next_token_of_row(prompt, cache, index, table=TABLE):
+    """The same without a cache: all tokens are read each time."""
+    age = ops.cast(index, "int32") - 1 - ops.arange(prompt.shape[1], dtype="int32")
+    sign = 1 - 2 * ops.cast(age % 2, "float32")
+    weights = ops.where(age >= 0, sign * 0.9 ** ops.cast(ops.maximum(age, 0), "float32"), 0.0)
+    vectors = ops.take(ops.convert_to_tensor(VECTORS), prompt, axis=0)
+    state = ops.einsum("t,bth->bh", weights, vectors)
+    last = ops.take(prompt, index - 1, axis=1)
+    logits = ops.matmul(state, OUTPUT) + ops.take(ops.convert_to_tensor(table), last, axis=0)
+    return logits, state, cache
+
+
+def draft_of_row(prompt, cache, index):
+    """Another language, in which the likeliest token is often the same."""
+    return next_token_of_row(prompt, cache, index, table=np.roll(TABLE, 1, axis=0) * 0.3 + TABLE)
+
+
+def speculated(sampler, stop_token_ids=STOP, mask=MASK):
+    """Returns what a speculative sampler makes of the prompts, with drafts of the other language.
+
+    Args:
+        sampler, stop_token_ids: As in `sampled`.
+        mask: Booleans `(batch, tokens)`: the part of the prompts that is given.
+    """
+    return sampler(
+        next_token_of_row,
+        ops.convert_to_tensor(np.where(mask, PROMPT, 0)),
+        index=INDEX,
+        mask=ops.convert_to_tensor(mask),
+        stop_token_ids=stop_token_ids,
+        draft_next=draft_of_row,
+    )

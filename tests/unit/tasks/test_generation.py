@@ -1,5 +1,6 @@
 """Texts from prompts: the same as without a cache, in few shapes, by every way."""
 
+import json
 import threading
 
 import keras
@@ -10,16 +11,17 @@ from clozework import models, samplers
 from clozework.errors import ClozeworkWarning, ConfigError, InputError
 from clozework.tasks import causal_lm as module
 from clozework.tasks.generation import filled_mask, rounded_rows
+from clozework.tasks.streaming import text_pieces
 from tests.contract.families import FAMILIES, tiny_backbone, tiny_preprocessor, tiny_task
 
 PROMPTS = ["the quick", "heaven and earth and the quick", "a"]
 ON_JAX = keras.backend.backend() == "jax"
 
 
-def one_block():
+def one_block(**options):
     """Returns a Gemma of one block, as programs are compiled for it again and again."""
     backbone = tiny_backbone(FAMILIES["gemma"], num_layers=1)
-    return tiny_task(models.GemmaCausalLM, backbone=backbone)
+    return tiny_task(models.GemmaCausalLM, backbone=backbone, **options)
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +137,14 @@ def test_a_stream_is_what_generate_returns(causal_lm, sampler):
     causal_lm.compile()
 
 
+def test_part_of_a_character_is_held_back_until_it_is_whole():
+    vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "a": 3, "Ã": 4, "©": 5}
+    tokenizer = models.BartTokenizer(vocabulary, [])
+    assert list(text_pieces(tokenizer, [0, 3], [4, 5, 3, 2])) == ["é", "a"]
+    # What is never whole comes at the end, as `generate` returns it.
+    assert list(text_pieces(tokenizer, [], [3, 4])) == ["a", "\ufffd"]
+
+
 def test_seeds_make_texts_the_same():
     texts = []
     for seed in (1, 1, 2):
@@ -210,6 +220,55 @@ def test_a_keras_file_keeps_the_sampler(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "task.keras")
     assert loaded.sampler.get_config() == {"temperature": 1.0, "k": 3, "seed": 5}
     assert loaded.generate(PROMPTS) == causal_lm.generate(PROMPTS)
+
+
+def test_settings_count_where_no_sampler_is_given(causal_lm, tmp_path):
+    settings = {"do_sample": True, "top_k": 3, "max_length": 11, "eos_token_id": [1, 40]}
+    model = one_block(generation_settings=settings)
+    assert (type(model.sampler), model.sampler.k) == (samplers.TopKSampler, 3)
+    assert model._stated_length("the") == 11
+    model.compile(sampler="greedy")
+    assert model.generate(PROMPTS, stop_token_ids=None) == causal_lm.generate(
+        PROMPTS, stop_token_ids=None
+    )
+    # What ends a text does not depend on the sampler.
+    assert model._stop_token_ids("auto") == (1, 40)
+    model.compile()
+    for name in ("keras", "preset"):
+        if name == "keras":
+            model.save(tmp_path / "model.keras")
+            again = keras.saving.load_model(tmp_path / "model.keras")
+        else:
+            model.save_to_preset(tmp_path / name)
+            again = models.CausalLM.from_preset(tmp_path / name)
+        assert again.generation_settings == model.generation_settings
+        assert (type(again.sampler), again._follows_settings) == (samplers.TopKSampler, True)
+
+
+def test_new_tokens_are_counted_for_each_prompt(causal_lm):
+    model = one_block(generation_settings={"max_new_tokens": 4})
+    model.backbone.set_weights(causal_lm.backbone.get_weights())
+    together = model.generate(PROMPTS, stop_token_ids=None, strip_prompt=True)
+    for prompt, text in zip(PROMPTS, together, strict=True):
+        length = model.preprocessor.prompt_length(prompt)
+        options = {"max_length": length + 4, "stop_token_ids": None}
+        assert text == causal_lm.generate(prompt, strip_prompt=True, **options)
+        assert text == "".join(model.stream(prompt, stop_token_ids=None))
+    # What is asked for counts first.
+    longer = model.generate(PROMPTS, max_length=20, stop_token_ids=None)
+    assert longer == causal_lm.generate(PROMPTS, max_length=20, stop_token_ids=None)
+
+
+def test_an_export_says_how_to_generate(tmp_path):
+    model = one_block(generation_settings={"repetition_penalty": 1.5})
+    model.export_to_transformers(tmp_path / "theirs")
+    content = json.loads((tmp_path / "theirs" / "generation_config.json").read_text())
+    assert content == {
+        "repetition_penalty": 1.5,
+        "bos_token_id": 2,
+        "eos_token_id": 1,
+        "pad_token_id": 0,
+    }
 
 
 def test_low_precision_generates(tmp_path, causal_lm):
@@ -294,10 +353,15 @@ def test_samplers_that_cannot_be_are_refused(causal_lm):
         uncompiled.generate("the")
     searching = models.GemmaCausalLM(causal_lm.backbone, causal_lm.preprocessor)
     searching.compile(sampler="beam")
-    with pytest.raises(ConfigError, match="BeamSampler compares whole texts"):
+    with pytest.raises(ConfigError, match="one token after another, which BeamSampler does not"):
         searching.stream("the")
-    with pytest.raises(InputError, match="`stream` takes one string, and needs a preprocessor"):
+
+
+def test_a_stream_is_of_one_text(causal_lm, bare):
+    with pytest.raises(InputError, match="goes on with one text, not with several"):
         causal_lm.stream(["the"])
+    with pytest.raises(InputError, match="`stream` needs a preprocessor"):
+        bare.stream("the")
 
 
 def test_labels_are_needed_and_have_to_be_ids(bare, causal_lm):

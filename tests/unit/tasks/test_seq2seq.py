@@ -162,9 +162,36 @@ def test_summaries_need_texts(model):
         tiny_seq2seq(preprocessor=None).summarize("a")
 
 
-def test_there_is_no_stream_yet(model):
-    with pytest.raises(ConfigError, match="BartSeq2SeqLM has no `stream`"):
-        model.stream("ab")
+@pytest.mark.parametrize("sampler", [samplers.GreedySampler(), samplers.TopKSampler(k=4, seed=1)])
+def test_a_stream_is_what_generate_returns(sampler):
+    model = tiny_seq2seq()
+    model.compile(sampler=sampler)
+    state = [to_numpy(variable) for variable in sampler.variables]
+    for begun in ("", "hgf"):
+        inputs = {"encoder_text": "ab cd", "decoder_text": begun}
+        expected = model.generate(inputs)
+        for variable, value in zip(sampler.variables, state, strict=True):
+            variable.assign(value)
+        assert begun + "".join(model.stream(inputs)) == expected != begun
+        for variable, value in zip(sampler.variables, state, strict=True):
+            variable.assign(value)
+
+
+def test_a_stream_follows_the_settings():
+    settings = {"max_length": 6, "forced_bos_token_id": 0, "repetition_penalty": 3.0}
+    model = tiny_seq2seq(generation_settings=settings)
+    assert "".join(model.stream("ab cd")) == model.generate("ab cd")
+    longer = "".join(model.stream("ab cd", max_length=8, stop_token_ids=None))
+    assert longer == model.generate("ab cd", max_length=8, stop_token_ids=None)
+
+
+def test_a_stream_is_of_one_text_and_token_by_token(model):
+    with pytest.raises(InputError, match="goes on with one text, not with several"):
+        model.stream({"encoder_text": ["ab"]})
+    searching = tiny_seq2seq()
+    searching.compile(sampler="beam")
+    with pytest.raises(ConfigError, match="one token after another, which BeamSampler does not"):
+        searching.stream("ab")
 
 
 def test_settings_count_where_no_sampler_is_given():
@@ -189,8 +216,9 @@ def test_settings_say_how_long_texts_are_and_what_ends_them():
     # The first token, and the one that is forced, not given.
     assert ids[0][:, :2].tolist() == [[2, 0], [2, 0]]
     assert model._stop_token_ids("auto") == (2, 9)
+    # Which ids end a text does not depend on the sampler.
     model.compile(sampler="greedy")
-    assert model._stop_token_ids("auto") == (2,)
+    assert model._stop_token_ids("auto") == (2, 9)
 
 
 def test_settings_survive_a_keras_file(tmp_path):
