@@ -29,7 +29,6 @@ from clozework.tasks.generation_settings import (
     GenerationSettings,
 )
 from clozework.tasks.numbers import known_range
-from clozework.tasks.padding import without_needless_padding
 from clozework.tasks.prompts import (
     check_prompts,
     joined_outputs,
@@ -74,8 +73,9 @@ class CausalLM(Task):
     _follows_settings = False
 
     def __init__(self, backbone, preprocessor=None, *, generation_settings=None, **kwargs):
-        settings = generation_settings or {}
-        self.generation_settings = GenerationSettings.read(settings, type(self).__name__)
+        self.generation_settings = GenerationSettings.read(
+            generation_settings or {}, type(self).__name__
+        )
         self.backbone = backbone
         outputs = self.logits(backbone.token_vectors(backbone(backbone.input)))
         super().__init__(backbone, preprocessor, inputs=backbone.input, outputs=outputs, **kwargs)
@@ -183,9 +183,8 @@ class CausalLM(Task):
         outputs = {ids_name: [arrays[ids_name][:0]], mask_name: [arrays[mask_name][:0] > 0]}
         for start in range(0, len(arrays[ids_name]), _TEXTS_AT_ONCE):
             batch = {name: v[start : start + _TEXTS_AT_ONCE] for name, v in arrays.items()}
-            for name, values in self._generate_batch(
-                generate_function, batch, stop_token_ids
-            ).items():
+            generated = self._generate_batch(generate_function, batch, stop_token_ids)
+            for name, values in generated.items():
                 outputs[name].append(values)
         outputs = {name: np.concatenate(values) for name, values in outputs.items()}
         if max_length is None and self._counts_new_tokens():
@@ -406,7 +405,7 @@ class CausalLM(Task):
         if self.preprocessor is None:
             return super()._training_batch(x, y, sample_weight)
         x, y, sample_weight = self.preprocessor(x)
-        x = without_needless_padding(x)
+        x = self.compact(x)
         length = x[self.prompt_inputs[0]].shape[1]
         self.check_inputs(x)
         return x, y[:, :length], sample_weight[:, :length]
@@ -425,9 +424,9 @@ class CausalLM(Task):
                 f"`compile(sampler='greedy')` first."
             )
         if isinstance(stop_token_ids, str) and stop_token_ids == "auto":
-            stated, has_end = self.generation_settings.stop_token_ids, self.preprocessor is not None
-            own = [self.preprocessor.tokenizer.end_token_id] if has_end else None
-            stop_token_ids = own if stated is None else list(stated)
+            stop_token_ids = self.generation_settings.stop_token_ids
+            if stop_token_ids is None and self.preprocessor is not None:
+                stop_token_ids = (self.preprocessor.tokenizer.end_token_id,)
         return checked_stop_token_ids(stop_token_ids, self.backbone.vocabulary_size)
 
     def _prompts(self, inputs, max_length) -> tuple[dict[str, np.ndarray], bool]:
@@ -452,13 +451,13 @@ class CausalLM(Task):
         """Returns the length of rows that the settings state, where they are followed."""
         if self.preprocessor is None or not self._follows_settings:
             return None
-        prompt_length = self._prompt_length(inputs) if self._counts_new_tokens() else 0
-        longest = self.generation_settings.longest(prompt_length)
+        given = self._prompt_length(inputs) if self._counts_new_tokens() else 0
+        longest = self.generation_settings.longest(given)
         return None if longest is None else min(longest, self.backbone.longest_row or longest)
 
     def _counts_new_tokens(self) -> bool:
-        is_followed = self.preprocessor is not None and self._follows_settings
-        return is_followed and self.generation_settings.max_new_tokens is not None
+        is_stated = self.generation_settings.max_new_tokens is not None
+        return is_stated and self._follows_settings and self.preprocessor is not None
 
     def _prompt_length(self, inputs) -> int:
         return self.preprocessor.prompt_length(inputs)
@@ -472,8 +471,7 @@ class CausalLM(Task):
             if isinstance(self.sampler, SpeculativeSampler):
                 raise ConfigError(
                     "The sampler is a SpeculativeSampler, which needs a draft: call `generate` "
-                    "with `assistant_model=`, a smaller model with the same vocabulary, or compile "
-                    "with another sampler, such as 'greedy'."
+                    "with `assistant_model=`, a smaller model, or compile with 'greedy', say."
                 )
             return self.make_generate_function()
         if self._speculation is None or self._speculation.assistant is not assistant_model:
@@ -486,10 +484,8 @@ class CausalLM(Task):
         arrays = {name: rounded_rows(values) for name, values in arrays.items()}
         with self._in_use:
             outputs = generate_function(arrays, stop_token_ids=stop_token_ids or None, **options)
-        return {
-            name: ops.convert_to_numpy(values)[:rows, :max_length]
-            for name, values in outputs.items()
-        }
+        filled = {name: ops.convert_to_numpy(values) for name, values in outputs.items()}
+        return {name: values[:rows, :max_length] for name, values in filled.items()}
 
     def _program(self, function):
         def changed():
