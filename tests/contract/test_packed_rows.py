@@ -98,13 +98,22 @@ def test_predict_gives_what_each_text_gives_alone(packing_task_cls, unpacked):
     np.testing.assert_allclose(outputs, expected, atol=1e-5, rtol=0)
 
 
-def test_evaluate_weighs_texts_as_they_are_given(unpacked):
-    task = task_without_dropout(models.BertTextClassifier)
+@pytest.mark.parametrize("task_cls", [models.BertTextClassifier, models.ModernBertTextClassifier])
+def test_evaluate_weighs_texts_as_they_are_given(task_cls, unpacked):
+    task = task_without_dropout(task_cls)
     arguments = {"sample_weight": [1.0, 2.0, 0.5, 1.0, 0.0, 3.0], "batch_size": 4, "verbose": 0}
     found = task.evaluate(TEXTS, LABELS["TextClassifier"], **arguments)
     unpacked()
     expected = task.evaluate(TEXTS, LABELS["TextClassifier"], **arguments)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["mean", "cls"])
+def test_a_head_pools_the_texts_of_a_row(mode, unpacked):
+    classifier = tiny_task(models.ModernBertTextClassifier, pooling_mode=mode)
+    outputs = classifier.predict(TEXTS, verbose=0)
+    unpacked()
+    np.testing.assert_allclose(outputs, classifier.predict(TEXTS, verbose=0), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("mode", ["mean", "cls", "max", "lasttoken"])
