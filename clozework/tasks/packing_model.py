@@ -59,6 +59,8 @@ class PackingModel(RecordedModel):
         return (
             "padding_mask" in self.backbone.input_names
             and type(self).call_packed is not PackingModel.call_packed
+            # Devices share a batch by its first axis, which has to be the same of texts and rows.
+            and keras.distribution.distribution() is None
         )
 
     def output_of_text(self, values: np.ndarray, step: PackedRows, slot: int) -> np.ndarray:

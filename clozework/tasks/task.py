@@ -387,9 +387,8 @@ class Task(PackingModel):
 
     def _predicts_packed(self, steps, callbacks) -> bool:
         """Whether nothing depends on the batches that Keras would make."""
-        is_alone = keras.distribution.distribution() is None
         has_texts = self.preprocessor is not None and self.packs_texts
-        return has_texts and is_alone and steps is None and not callbacks
+        return has_texts and steps is None and not callbacks
 
     def _dataset(self, x, y=None, sample_weight=None, *, preprocess=None, **options):
         self.check_row_length()

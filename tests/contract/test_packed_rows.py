@@ -122,3 +122,10 @@ def test_pooling_knows_the_texts_of_a_row(mode, unpacked):
     vectors = embedder.embed(TEXTS)
     unpacked()
     np.testing.assert_allclose(vectors, embedder.embed(TEXTS), atol=1e-6, rtol=0)
+
+
+def test_texts_keep_their_rows_where_devices_share_batches(monkeypatch):
+    task = tiny_task(models.BertTextClassifier)
+    assert task.packs_texts
+    monkeypatch.setattr(keras.distribution, "distribution", object)
+    assert not task.packs_texts
