@@ -2,8 +2,16 @@
 
 import gc
 import itertools
+import os
 
 import pytest
+
+# Tiny models compute for microseconds and compile for seconds: XLA makes the same programs, without
+# the passes that make their machine code fast. Set before JAX is imported.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+)
 
 # How many tests a process runs before what they leave for good is set aside.
 _INTERVAL = 100

@@ -35,7 +35,8 @@ class PackingModel(RecordedModel):
 
     def call(self, inputs, training=None, mask=None):
         if isinstance(inputs, Mapping) and FIRST_TOKENS in inputs:
-            return self.call_packed(inputs)
+            tensors = {name: keras.ops.convert_to_tensor(x) for name, x in inputs.items()}
+            return self.call_packed(tensors)
         return super().call(inputs, training=training, mask=mask)
 
     def call_packed(self, inputs):
