@@ -80,7 +80,7 @@ class TextPooling(keras.layers.Layer):
         ones = ops.ones((vectors.shape[0], 1), "float32")
         counts = ops.segment_sum(ones, texts, num_segments=num_texts + 1)[:num_texts]
         if self.mode == "lasttoken":
-            last = first_tokens + ops.cast(counts[:, 0], "int32") - 1
+            last = ops.cast(first_tokens, "int32") + ops.cast(counts[:, 0], "int32") - 1
             pooled = ops.take(vectors, ops.maximum(last, 0), axis=0)
         elif self.mode == "max":
             x = ops.cast(vectors, "float32")
