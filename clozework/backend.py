@@ -17,6 +17,7 @@ __all__ = [
     "BackendChoice",
     "allocate_variables",
     "compiled_program",
+    "computed_once",
     "configure_backend",
     "configured_backend",
     "fill_variable",
@@ -238,6 +239,21 @@ def compiled_program(function, *, read, changed):
         return outputs
 
     return program
+
+
+def computed_once(tree):
+    """Returns a structure of tensors that a loop reads, and that are not to be computed in it.
+
+    XLA moves a transposition into a loop, as memory is saved by that, and does it again and again:
+    https://github.com/openxla/xla/blob/main/xla/service/while_loop_fusible_sinking.h
+    """
+    import keras
+
+    if keras.backend.backend() != "jax":
+        return tree
+    import jax
+
+    return jax.lax.optimization_barrier(tree)
 
 
 def tokens_at_once() -> int:

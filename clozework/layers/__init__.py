@@ -29,6 +29,7 @@ from clozework.layers.embeddings import (
 )
 from clozework.layers.f_net_encoder import FNetEncoder
 from clozework.layers.gemma_decoder_block import GemmaDecoderBlock, RMSNormalization
+from clozework.layers.key_value_cache import KeyValueCache
 from clozework.layers.logits_bias import LogitsBias
 from clozework.layers.masked_lm_head import MaskedLMHead
 from clozework.layers.masking import MaskedLMMaskGenerator, check_mask_rates
@@ -54,6 +55,7 @@ __all__ = [
     "DisentangledSelfAttention",
     "FNetEncoder",
     "GemmaDecoderBlock",
+    "KeyValueCache",
     "LogitsBias",
     "MaskedLMHead",
     "MaskedLMMaskGenerator",
