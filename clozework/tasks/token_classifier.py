@@ -303,7 +303,7 @@ class TokenClassifier(Task):
                     labels[i, token + 1], weights[i, token + 1] = number, 1.0
         weights = _weighted(weights, sample_weight)
         if self.packs_texts:
-            rows = packed_batch(self, arrays)
+            rows = packed_batch(self, arrays, has_one_length=True)
             return rows.pack(arrays), rows.spread(labels), rows.spread(weights)
         return arrays, labels, weights
 
