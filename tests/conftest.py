@@ -7,9 +7,9 @@ import os
 import pytest
 
 # Tiny models compute for microseconds and compile for seconds: XLA makes the same programs, without
-# the passes that make their machine code fast, by its older and quicker way to write fused operations,
-# and each in one piece. Set before JAX is imported. A JAX that no longer knows one of them ends at
-# once and names it ("Unknown flags in XLA_FLAGS"); what is left out here costs time alone.
+# the passes that make their machine code fast, in its older and quicker way to write fused
+# operations, and each in one piece. Set before JAX is imported. A JAX that no longer knows one of
+# them ends at once and names it ("Unknown flags in XLA_FLAGS"): leave it out, it only saves time.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
