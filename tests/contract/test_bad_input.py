@@ -71,8 +71,20 @@ DAMAGES = (too_high, negative, fractions, strange_mask, incomplete)
 
 @pytest.fixture(scope="module")
 def bare_task(task_cls):
-    """A task without a preprocessor."""
+    """A task without a preprocessor, shared: whatever is refused leaves it as it was."""
     return tiny_task(task_cls, preprocessor=None)
+
+
+@pytest.fixture(scope="module")
+def labelled_task(labelled_task_cls):
+    """A task without a preprocessor whose labels are ids, shared as well."""
+    return tiny_task(labelled_task_cls, preprocessor=None)
+
+
+@pytest.fixture(scope="module")
+def bare_masked_lm(masked_lm_cls):
+    """A masked LM without a preprocessor, shared as well."""
+    return tiny_task(masked_lm_cls, preprocessor=None)
 
 
 @pytest.mark.parametrize("way", BACKBONE_WAYS)
@@ -135,32 +147,31 @@ def test_backbones_refuse_rows_longer_than_the_positions(family, backbone, way):
 @pytest.mark.parametrize("way", TASK_WAYS)
 @pytest.mark.parametrize("convert", [np.asarray, keras.ops.convert_to_tensor, np.ndarray.tolist])
 @pytest.mark.parametrize("position", [-1, 8])
-def test_mask_positions_outside_of_the_row_are_refused(masked_lm_cls, position, convert, way):
-    task = tiny_task(masked_lm_cls, preprocessor=None)
+def test_mask_positions_outside_of_the_row_are_refused(
+    masked_lm_cls, bare_masked_lm, position, convert, way
+):
     inputs = task_inputs(masked_lm_cls)
     inputs["mask_positions"][1, 0] = position
     inputs["mask_positions"] = convert(inputs["mask_positions"])
     if convert is np.ndarray.tolist and way != "call":
         inputs["mask_positions"] = np.array(inputs["mask_positions"])
     with pytest.raises(InputError, match=r"`mask_positions` goes from .*, but rows have the pos"):
-        TASK_WAYS[way](task, inputs, task_labels(masked_lm_cls))
+        TASK_WAYS[way](bare_masked_lm, inputs, task_labels(masked_lm_cls))
 
 
 @pytest.mark.parametrize("way", ["fit", "evaluate", "train_on_batch", "test_on_batch"])
 @pytest.mark.parametrize("label", [-1, 1000])
-def test_labels_out_of_range_are_refused(labelled_task_cls, label, way):
-    bare_task = tiny_task(labelled_task_cls, preprocessor=None)
+def test_labels_out_of_range_are_refused(labelled_task_cls, labelled_task, label, way):
     labels = task_labels(labelled_task_cls)
     labels.flat[0] = label
     with pytest.raises(InputError, match=rf"Labels go from .*{label}\b.*, but"):
-        TASK_WAYS[way](bare_task, task_inputs(labelled_task_cls), labels)
+        TASK_WAYS[way](labelled_task, task_inputs(labelled_task_cls), labels)
 
 
 @pytest.mark.parametrize("way", ["fit", "evaluate", "train_on_batch", "test_on_batch"])
-def test_missing_labels_are_refused(labelled_task_cls, way):
-    bare_task = tiny_task(labelled_task_cls, preprocessor=None)
+def test_missing_labels_are_refused(labelled_task_cls, labelled_task, way):
     with pytest.raises(InputError, match=r"needs labels"):
-        TASK_WAYS[way](bare_task, task_inputs(labelled_task_cls), None)
+        TASK_WAYS[way](labelled_task, task_inputs(labelled_task_cls), None)
 
 
 def test_text_is_not_called_on(task):
