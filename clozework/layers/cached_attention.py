@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from clozework.errors import InputError
+from clozework.layers.dense import speed_up
 
 __all__ = ["CachedMultiHeadAttention"]
 
@@ -39,6 +40,7 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
 
     def build(self, query_shape, value_shape, key_shape=None):
         super().build(query_shape, value_shape, key_shape)
+        speed_up(self)
         # A mask of Keras on the inputs is the caller's to use; Dense would warn that it is lost.
         for layer in (self._query_dense, self._key_dense, self._value_dense):
             layer.supports_masking = True

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from clozework.backend import matmul
+from clozework.layers.dense import speed_up
 from clozework.layers.text_masks import joined_masks
 
 __all__ = ["HeadsFirstAttention", "dot_product_attention"]
@@ -26,12 +28,12 @@ def dot_product_attention(query, key, value, *, mask, scale, dropout):
         tokens)`.
     """
     query = ops.swapaxes(query * ops.cast(scale, query.dtype), 1, 2)
-    scores = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))
+    scores = matmul(query, ops.transpose(key, (0, 2, 3, 1)))
     if mask is not None:
         lowest = -3e4 if keras.backend.standardize_dtype(scores.dtype) == "float16" else -1e9
         scores = ops.where(ops.expand_dims(ops.cast(mask, "bool"), 1), scores, lowest)
     scores = ops.softmax(scores, axis=-1)
-    x = ops.matmul(dropout(scores), ops.swapaxes(value, 1, 2))
+    x = matmul(dropout(scores), ops.swapaxes(value, 1, 2))
     return ops.swapaxes(x, 1, 2), scores
 
 
@@ -45,6 +47,10 @@ class HeadsFirstAttention(keras.layers.MultiHeadAttention):
     >>> HeadsFirstAttention(num_heads=2, key_dim=4)(np.ones((1, 3, 8)), np.ones((1, 3, 8))).shape
     (1, 3, 8)
     """
+
+    def build(self, query_shape, value_shape, key_shape=None):
+        super().build(query_shape, value_shape, key_shape)
+        speed_up(self)
 
     def _compute_attention(
         self,

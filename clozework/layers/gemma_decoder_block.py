@@ -3,7 +3,9 @@
 import keras
 from keras import ops
 
+from clozework.backend import einsum
 from clozework.layers.activations import gelu_tanh
+from clozework.layers.dense import EinsumDense
 from clozework.layers.rotary_embedding import RotaryEmbedding
 from clozework.layers.text_masks import positions_within_texts, self_attention_mask
 
@@ -81,7 +83,7 @@ class GemmaAttention(keras.layers.Layer):
         self.query_dense = self._dense("btd,ndh->btnh", self.num_query_heads, "query")
         self.key_dense = self._dense("bsd,kdh->bskh", self.num_key_value_heads, "key")
         self.value_dense = self._dense("bsd,kdh->bskh", self.num_key_value_heads, "value")
-        self.output_dense = keras.layers.EinsumDense(
+        self.output_dense = EinsumDense(
             "btnh,nhd->btd",
             output_shape=(None, inputs_shape[-1]),
             kernel_initializer=_initializer(),
@@ -121,20 +123,20 @@ class GemmaAttention(keras.layers.Layer):
         shared = self.num_query_heads // self.num_key_value_heads
         query = query * ops.cast(self.query_scale, query.dtype)
         query = ops.reshape(query, (batch, tokens, self.num_key_value_heads, shared, self.head_dim))
-        scores = ops.einsum("btkgh,bskh->bkgts", query, key)
+        scores = einsum("btkgh,bskh->bkgts", query, key)
         if self.logit_soft_cap is not None:
             scores = ops.tanh(scores / self.logit_soft_cap) * self.logit_soft_cap
         scores = ops.where(mask[:, None, None], ops.cast(scores, "float32"), _MASKED)
         weights = ops.cast(ops.softmax(scores, axis=-1), self.compute_dtype)
         weights = self.attention_dropout(weights, training=training)
-        gathered = ops.einsum("bkgts,bskh->btkgh", weights, value)
+        gathered = einsum("bkgts,bskh->btkgh", weights, value)
         return ops.reshape(gathered, (batch, tokens, self.num_query_heads, self.head_dim))
 
     def _rotated(self, x, start_index, positions):
         return self.rotary_embedding(x, start_index=start_index, positions=positions)
 
     def _dense(self, equation, num_heads, name):
-        return keras.layers.EinsumDense(
+        return EinsumDense(
             equation,
             output_shape=(None, num_heads, self.head_dim),
             kernel_initializer=_initializer(),
@@ -290,7 +292,7 @@ class GemmaDecoderBlock(keras.layers.Layer):
         return RMSNormalization(epsilon, dtype=self.dtype_policy, name=name)
 
     def _dense(self, width, name):
-        return keras.layers.EinsumDense(
+        return EinsumDense(
             "btx,xy->bty",
             output_shape=(None, width),
             kernel_initializer=_initializer(),

@@ -8,7 +8,7 @@ import numpy as np
 
 from clozework.data.arrays import Arrays, read_labels
 from clozework.errors import ConfigError, InputError
-from clozework.layers import activation_function, activation_name
+from clozework.layers import Dense, activation_function, activation_name
 from clozework.tasks.calibration import best_temperature
 from clozework.tasks.class_labels import (
     PROBLEM_TYPES,
@@ -96,7 +96,7 @@ class TextClassifier(Task):
         self.activation = activation_function(activation)
         self.is_logits = activation_name(activation) == "linear"
         self.backbone = backbone
-        self.output_dense = keras.layers.Dense(
+        self.output_dense = Dense(
             num_classes,
             activation=self.activation,
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),

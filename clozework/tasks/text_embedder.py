@@ -9,7 +9,7 @@ import numpy as np
 
 from clozework.data import FIRST_TOKENS
 from clozework.errors import ConfigError, InputError
-from clozework.layers import TextPooling, activation_function, activation_name
+from clozework.layers import Dense, TextPooling, activation_function, activation_name
 from clozework.presets import SentenceModules, write_sentence_modules
 from clozework.tasks.numbers import check_count
 from clozework.tasks.packed_texts import packed_vectors
@@ -221,7 +221,7 @@ def _projection(i: int, options: Mapping[str, Any], dtype):
             f"Each of `projections` must be a dict with 'units' and, if wanted, 'activation' and "
             f"'use_bias'. Received: {options!r}."
         )
-    return keras.layers.Dense(
+    return Dense(
         options["units"],
         activation=activation_function(options.get("activation")),
         use_bias=options.get("use_bias", True),
