@@ -75,8 +75,13 @@ def _finished(layer, x):
 
 
 def _rounds_as_usual(layer) -> bool:
-    """Whether each row of the inputs is divided by its largest value, and no config says else."""
-    return layer.quantization_config is None and layer.inputs_quantizer is not None
+    """Whether each row of the inputs is rounded by its largest value, and no config says else."""
+    usual, quantizer = keras.quantizers.AbsMaxQuantizer(), layer.inputs_quantizer
+    return (
+        type(quantizer) is type(usual)
+        and tuple(quantizer.value_range) == tuple(usual.value_range)
+        and quantizer.epsilon == usual.epsilon
+    )
 
 
 def _num_summed(equation: str) -> int | None:

@@ -144,6 +144,9 @@ class QuestionAnswerer(Task):
         )
         return found if is_batched else found[0]
 
+    def answers_to(self, x):
+        return self.predict(x, verbose=0).argmax(axis=-1).tolist()
+
     def predict(self, x, batch_size=None, **kwargs):
         """Returns the logits `(texts, 2, tokens)`, of rows of `sequence_length` tokens.
 

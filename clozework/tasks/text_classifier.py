@@ -179,6 +179,17 @@ class TextClassifier(Task):
         labels = [best_labels(values, names, top_k, threshold) for values in probabilities]
         return labels if is_batched else labels[0]
 
+    def answers_to(self, x):
+        if self.problem_type == "regression":
+            raise InputError(
+                "A `sample` is compared by its classes, but this model gives numbers. Quantize "
+                "without it, and compare what `predict` gives before and after."
+            )
+        outputs = self.predict(x, verbose=0)
+        if self._is_multi_label():
+            return (outputs > (0 if self.is_logits else 0.5)).tolist()
+        return outputs.argmax(axis=-1).tolist()
+
     def rerank(
         self,
         query: str,

@@ -129,6 +129,12 @@ class TextEmbedder(Task):
             vectors = vectors / np.maximum(lengths, 1e-12)
         return vectors if is_batch else vectors[0]
 
+    def answers_to(self, x):
+        vectors = self.predict(x, verbose=0)
+        likeness = self.similarity(vectors, vectors)
+        np.fill_diagonal(likeness, -np.inf)
+        return likeness.argmax(axis=-1).tolist() if len(vectors) > 1 else []
+
     def encode_text(self, text, **kwargs):
         """Returns the vectors of texts; arguments as in `predict`."""
         return self.predict(text, **kwargs)

@@ -179,6 +179,11 @@ class TokenClassifier(Task):
             tagged.append([e for e in entities if threshold is None or e.score >= threshold])
         return tagged if is_batched else tagged[0]
 
+    def answers_to(self, x):
+        examples, _ = text_examples(join_words(x)[0])
+        rows = self._probabilities(self._encoded(examples), None, batch_size=32)
+        return [tag for row in rows for tag in row.argmax(axis=-1).tolist()]
+
     def predict(self, x, batch_size=None, **kwargs):
         """Returns the outputs `(texts, tokens, num_classes)`, of rows of `sequence_length` tokens.
 
