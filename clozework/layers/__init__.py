@@ -16,6 +16,7 @@ positions restart at the first token of each packed text.
 
 from clozework.layers.activations import activation_function, activation_name
 from clozework.layers.cached_attention import CachedMultiHeadAttention
+from clozework.layers.dense import Dense, EinsumDense
 from clozework.layers.disentangled_attention import (
     DisentangledAttentionEncoder,
     DisentangledSelfAttention,
@@ -51,8 +52,10 @@ __all__ = [
     "BiasedSelfAttention",
     "BiasedTransformerEncoder",
     "CachedMultiHeadAttention",
+    "Dense",
     "DisentangledAttentionEncoder",
     "DisentangledSelfAttention",
+    "EinsumDense",
     "FNetEncoder",
     "GemmaDecoderBlock",
     "KeyValueCache",

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from clozework.backend import matmul
+from clozework.layers.dense import speed_up
 from clozework.layers.text_masks import joined_masks
 
 __all__ = ["HeadsFirstAttention", "dot_product_attention", "heads_first_attention"]
@@ -47,14 +49,14 @@ def heads_first_attention(query, key, value, *, mask, dropout):
         `(batch, heads, query tokens, head_dim)`, and the scores `(batch, heads, query tokens,
         tokens)`.
     """
-    scores = ops.matmul(query, key)
+    scores = matmul(query, key)
     if mask is not None:
         lowest = -3e4 if keras.backend.standardize_dtype(scores.dtype) == "float16" else -1e9
         scores = ops.where(ops.expand_dims(ops.cast(mask, "bool"), 1), scores, lowest)
     # Of a single key Keras would warn that its share is always 1.
     is_single = scores.shape[-1] == 1
     scores = ops.ones_like(scores) if is_single else ops.softmax(scores, axis=-1)
-    return ops.matmul(dropout(scores), value), scores
+    return matmul(dropout(scores), value), scores
 
 
 @keras.saving.register_keras_serializable("clozework")
@@ -67,6 +69,10 @@ class HeadsFirstAttention(keras.layers.MultiHeadAttention):
     >>> HeadsFirstAttention(num_heads=2, key_dim=4)(np.ones((1, 3, 8)), np.ones((1, 3, 8))).shape
     (1, 3, 8)
     """
+
+    def build(self, query_shape, value_shape, key_shape=None):
+        super().build(query_shape, value_shape, key_shape)
+        speed_up(self)
 
     def _compute_attention(
         self,

@@ -3,7 +3,9 @@
 import keras
 from keras import ops
 
+from clozework.backend import matmul
 from clozework.layers.activations import gelu_tanh
+from clozework.layers.dense import EinsumDense
 from clozework.layers.key_value_cache import KeyValueCache, num_places
 from clozework.layers.rotary_embedding import RotaryEmbedding
 from clozework.layers.text_masks import positions_within_texts, self_attention_mask
@@ -82,7 +84,7 @@ class GemmaAttention(keras.layers.Layer):
         self.query_dense = self._dense("btd,ndh->btnh", self.num_query_heads, "query")
         self.key_dense = self._dense("bsd,kdh->bskh", self.num_key_value_heads, "key")
         self.value_dense = self._dense("bsd,kdh->bskh", self.num_key_value_heads, "value")
-        self.output_dense = keras.layers.EinsumDense(
+        self.output_dense = EinsumDense(
             "btnh,nhd->btd",
             output_shape=(None, inputs_shape[-1]),
             kernel_initializer=_initializer(),
@@ -125,7 +127,7 @@ class GemmaAttention(keras.layers.Layer):
         # The queries that share a key are rows of one product of matrices.
         query = ops.reshape(query, (batch, tokens, heads, -1, head_dim))
         query = ops.reshape(ops.transpose(query, (0, 2, 3, 1, 4)), (batch, heads, -1, head_dim))
-        scores = ops.matmul(query, ops.swapaxes(known.keys, 2, 3))
+        scores = matmul(query, ops.swapaxes(known.keys, 2, 3))
         if self.logit_soft_cap is not None:
             scores = ops.tanh(scores / self.logit_soft_cap) * self.logit_soft_cap
         scores = ops.reshape(scores, (batch, heads, -1, tokens, ops.shape(scores)[-1]))
@@ -133,7 +135,7 @@ class GemmaAttention(keras.layers.Layer):
         weights = ops.cast(ops.softmax(scores, axis=-1), self.compute_dtype)
         weights = self.attention_dropout(weights, training=training)
         weights = ops.reshape(weights, (batch, heads, -1, ops.shape(weights)[-1]))
-        x = ops.reshape(ops.matmul(weights, known.values), (batch, heads, -1, tokens, head_dim))
+        x = ops.reshape(matmul(weights, known.values), (batch, heads, -1, tokens, head_dim))
         x = ops.transpose(x, (0, 3, 1, 2, 4))
         return ops.reshape(x, (batch, tokens, self.num_query_heads, head_dim))
 
@@ -141,7 +143,7 @@ class GemmaAttention(keras.layers.Layer):
         return self.rotary_embedding(x, start_index=start_index, positions=positions)
 
     def _dense(self, equation, num_heads, name):
-        return keras.layers.EinsumDense(
+        return EinsumDense(
             equation,
             output_shape=(None, num_heads, self.head_dim),
             kernel_initializer=_initializer(),
@@ -318,7 +320,7 @@ class GemmaDecoderBlock(keras.layers.Layer):
         return RMSNormalization(epsilon, dtype=self.dtype_policy, name=name)
 
     def _dense(self, width, name):
-        return keras.layers.EinsumDense(
+        return EinsumDense(
             "btx,xy->bty",
             output_shape=(None, width),
             kernel_initializer=_initializer(),

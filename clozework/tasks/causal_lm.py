@@ -36,13 +36,13 @@ from clozework.tasks.prompts import (
     prompt_arrays,
     prompt_batches,
 )
+from clozework.tasks.quantization import next_tokens
 from clozework.tasks.speculation import Speculation
 from clozework.tasks.streaming import TokenStreamer, text_pieces
 from clozework.tasks.task import Task
 from clozework.tasks.token_reading import read_prompts
 
 __all__ = ["CausalLM"]
-
 
 _DEFAULT_SAMPLER = DefaultSampler("top_k")
 
@@ -72,6 +72,8 @@ class CausalLM(Task):
     stored_apart = {"generation_settings": GENERATION_FILE}
     sampler: Any = None
     _follows_settings = False
+
+    answers_to = next_tokens
 
     def __init__(self, backbone, preprocessor=None, *, generation_settings=None, **kwargs):
         self.generation_settings = GenerationSettings.read(
