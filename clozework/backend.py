@@ -238,7 +238,9 @@ def int8_product(x, kernel, kernel_scale, *bias):
     if keras.backend.backend() == "torch" and rounded.device.type == "cpu":
         import torch
 
-        product = torch._int_mm(rounded.to(torch.int8), kernel).float().mul_(1 / kernel_scale)
+        product = (
+            torch.ops.aten._int_mm(rounded.to(torch.int8), kernel).float().mul_(1 / kernel_scale)
+        )
         return torch.addcmul(bias[0].float(), product, 1 / scale) if bias else product / scale
     if _is_jax_on_cpu() and _has_bfloat16_instructions():
         product = _jax_products(sums="float32")(

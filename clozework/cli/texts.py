@@ -1,7 +1,7 @@
 """The texts that a command is about: arguments, the standard input, files; and their progress."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO
+from typing import IO, Any
 
 import click
 
@@ -63,7 +63,7 @@ def in_parts(verb: Callable[[list[str]], Sequence], texts: Sequence[str], what: 
             yield from results
 
 
-def in_precision(dtype: str | None) -> dict[str, str]:
+def in_precision(dtype: str | None) -> dict[str, Any]:
     """Returns what `from_preset` is told of the option `--dtype`: nothing where it is not given."""
     return {} if dtype is None else {"dtype": dtype}
 

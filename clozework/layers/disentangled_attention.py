@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from clozework.backend import matmul
 from clozework.layers.self_attention import ScoredSelfAttention
 from clozework.layers.text_masks import self_attention_mask
 from clozework.layers.transformer_block import TransformerBlock
@@ -125,7 +126,7 @@ class DisentangledSelfAttention(ScoredSelfAttention):
 
     def call(self, inputs, rel_embeddings, attention_mask=None, training=None):
         query, key, value = self.projected(inputs, self._scale)
-        scores = ops.matmul(query, ops.swapaxes(key, -1, -2))
+        scores = matmul(query, ops.swapaxes(key, -1, -2))
         scores = scores + self._position_scores(query, key, rel_embeddings)
         return self.weighted(scores, value, attention_mask, training)
 

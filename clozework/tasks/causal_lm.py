@@ -73,7 +73,8 @@ class CausalLM(Task):
     sampler: Any = None
     _follows_settings = False
 
-    answers_to = next_tokens
+    def answers_to(self, x):
+        return next_tokens(self, x)
 
     def __init__(self, backbone, preprocessor=None, *, generation_settings=None, **kwargs):
         self.generation_settings = GenerationSettings.read(
