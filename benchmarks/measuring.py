@@ -69,7 +69,15 @@ def difference(outputs: np.ndarray, reference: np.ndarray) -> str:
     Floats: the largest difference, and how much the reference's rows differ among themselves; for
     logits also the share of equal classes.
     Integers and strings: the share of equal ones.
+
+    Raises:
+        ValueError: If all rows of the reference are the same, so that nothing can be told by them.
     """
+    if len(reference) > 1 and (reference == reference[:1]).all():
+        raise ValueError(
+            f"The reference gives the same {len(reference)} times: were its texts read? See the "
+            f"tokenizer of the model that was prepared."
+        )
     reference = reference[: len(outputs)]
     if outputs.shape != reference.shape:
         return f"shape {outputs.shape}, not {reference.shape}"

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,17 @@ class Model:
         architecture: Class in `transformers`, whose config is filled with `config`.
         config: Of the checkpoint that it stands for.
         vocabulary: Package of `tests.real.fetch` with its vocabulary.
-        tokenizer: Class in `transformers`, with the files that it takes by argument.
+        tokenizer, files: Class in `transformers`, and what it reads.
     """
 
     architecture: str
     config: dict[str, Any]
     vocabulary: str
     tokenizer: str
-    files: dict[str, str] = field(default_factory=dict)
+    files: tuple[str, ...]
 
 
-_BYTE_PAIRS = {"vocab": "roberta/vocab.json", "merges": "roberta/merges.txt"}
+_BYTE_PAIRS = ("roberta/vocab.json", "roberta/merges.txt")
 _ROBERTA = {
     "vocab_size": 50265,
     "max_position_embeddings": 514,
@@ -82,7 +82,7 @@ MODELS = {
         },
         "deberta_v3",
         "DebertaV2Tokenizer",
-        {"vocab_file": "deberta_v3/spm.model"},
+        ("deberta_v3/spm.model",),
     ),
     "bart_base": Model(
         "BartForConditionalGeneration",
@@ -146,7 +146,7 @@ class Models:
         if self._num_layers is not None:
             layers = [key for key in _LAYERS if key in config] or ["num_hidden_layers"]
             config |= dict.fromkeys(layers, self._num_layers)
-        files = {key: str(real_data_directory() / file) for key, file in model.files.items()}
+        files = [str(real_data_directory() / file) for file in model.files]
         return {
             "architecture": model.architecture,
             "config": config,

@@ -1,5 +1,7 @@
 """Writes models in the formats of all peers; each job ends when that is done."""
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +27,11 @@ def transformers_model(settings: dict) -> None:
     architecture = getattr(transformers, settings["architecture"])
     config = architecture.config_class(**settings["config"], num_labels=_NUM_CLASSES)
     architecture(config).save_pretrained(settings["target"])
-    files = settings["files"]
-    tokenizer = getattr(transformers, settings["tokenizer"])(**files, model_max_length=512)
+    tokenizer_class = getattr(transformers, settings["tokenizer"])
+    with tempfile.TemporaryDirectory() as directory:
+        for file in settings["files"]:
+            shutil.copy(file, directory)
+        tokenizer = tokenizer_class.from_pretrained(directory, model_max_length=512)
     tokenizer.save_pretrained(settings["target"])
 
 

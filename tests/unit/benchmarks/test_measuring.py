@@ -1,6 +1,7 @@
 """What is said about repeated measurements."""
 
 import numpy as np
+import pytest
 
 from benchmarks.measuring import Figure, Measured, difference, figure_of, ratios
 
@@ -33,4 +34,9 @@ def test_tokens_and_texts_are_counted_where_they_are_equal():
 
 
 def test_another_shape_is_said():
-    assert difference(np.zeros((2, 3)), np.zeros((2, 4))) == "shape (2, 3), not (2, 4)"
+    assert difference(np.zeros((2, 3)), np.eye(2, 4)) == "shape (2, 3), not (2, 4)"
+
+
+def test_outputs_that_do_not_depend_on_the_texts_are_no_reference():
+    with pytest.raises(ValueError, match="gives the same 3 times"):
+        difference(np.ones((3, 2)), np.ones((3, 2)))
