@@ -66,7 +66,8 @@ def ratios(ours: Measured, peer: Measured) -> Figure:
 def difference(outputs: np.ndarray, reference: np.ndarray) -> str:
     """Says how outputs differ from a reference, which may have more rows.
 
-    Floats: the largest difference, and how much the reference's rows differ among themselves.
+    Floats: the largest difference, and how much the reference's rows differ among themselves; for
+    logits also the share of equal classes.
     Integers and strings: the share of equal ones.
     """
     reference = reference[: len(outputs)]
@@ -76,4 +77,7 @@ def difference(outputs: np.ndarray, reference: np.ndarray) -> str:
         return f"{np.mean(outputs == reference):.2%} equal"
     largest = np.max(np.abs(outputs - reference))
     spread = np.mean(np.std(reference, axis=0))
-    return f"{largest:.1e} of {spread:.1e}"
+    said = f"{largest:.1e} of {spread:.1e}"
+    if reference.ndim != 2 or reference.shape[1] == 1:
+        return said
+    return f"{said}, {np.mean(outputs.argmax(axis=1) == reference.argmax(axis=1)):.1%} same class"

@@ -7,7 +7,7 @@ used, and Keras with them.
 
 import importlib
 
-from clozework.backend import prepare_backend, require_backend
+from clozework.chosen_backend import prepare_backend, require_backend
 
 __version__ = "0.1.0"
 __all__ = ["backend_choice", "layers", "models", "samplers", "tokenizers", "version"]

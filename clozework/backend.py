@@ -1,31 +1,23 @@
-"""What depends on the backend: which one Keras gets, and settings of each."""
+"""What depends on the backend that Keras has; `chosen_backend` says which one it gets."""
 
 import contextlib
 import functools
-import importlib.util
-import json
-import os
-import sys
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 from clozework.caches import cache_directory
-from clozework.errors import ConfigError, MissingPackageError
 
 __all__ = [
-    "BackendChoice",
     "allocate_variables",
     "compiled_program",
+    "computed_once",
     "configure_backend",
-    "configured_backend",
+    "einsum",
     "fill_variable",
-    "installed_backends",
-    "keras_config_path",
+    "int8_product",
     "known_values",
+    "matmul",
     "own_attributes",
-    "prepare_backend",
-    "require_backend",
     "tokens_at_once",
     "unallocated_variables",
     "unused_weights_allowed",
@@ -33,79 +25,9 @@ __all__ = [
     "while_loop",
 ]
 
-_PREFERENCE = ("jax", "torch")
 # As measured: vectors of more tokens fall out of the caches of a CPU, fewer leave a GPU idle.
 _TOKENS_ON_CPU = 1024
 _TOKENS_ON_GPU = 16384
-# Keras's name of a backend -> the packages without which it cannot be imported.
-_PACKAGES = {
-    "jax": ("jax", "jaxlib"),
-    "torch": ("torch",),
-    "tensorflow": ("tensorflow",),
-    "openvino": ("openvino",),
-    "numpy": ("numpy",),
-}
-
-
-@dataclass(frozen=True)
-class BackendChoice:
-    """Which backend Keras gets.
-
-    Attributes:
-        backend: Keras's name of it; None where none is installed.
-        reason: Why this one, as the end of a sentence.
-    """
-
-    backend: str | None
-    reason: str
-
-
-def prepare_backend() -> BackendChoice:
-    """Sees to it that `import keras` finds a backend that is installed.
-
-    The choice is `KERAS_BACKEND`, else the user's Keras config if its backend can be imported, else
-    JAX, else PyTorch. Changes nothing once Keras is imported, or where no backend is installed.
-    """
-    if "keras" in sys.modules:
-        import keras
-
-        return BackendChoice(keras.backend.backend(), "Keras was imported before Clozework")
-    configured = configured_backend()
-    installed = installed_backends()
-    preferred = next((name for name in _PREFERENCE if name in installed), None)
-    if configured is None and preferred is not None:
-        _write_keras_config(preferred)
-    asked = os.environ.get("KERAS_BACKEND")
-    if asked:
-        return BackendChoice(asked, "the environment variable KERAS_BACKEND says so")
-    if configured in installed:
-        choice = BackendChoice(configured, f"{keras_config_path()} says so")
-    elif preferred is not None:
-        passed = (
-            f"{configured!r} in {keras_config_path()} is not installed, and " if configured else ""
-        )
-        choice = BackendChoice(preferred, f"{passed}it is the first installed of JAX and PyTorch")
-    else:
-        return BackendChoice(None, "neither JAX nor PyTorch is installed")
-    os.environ["KERAS_BACKEND"] = str(choice.backend)
-    return choice
-
-
-def require_backend(choice: BackendChoice) -> None:
-    """Raises `MissingPackageError` if the chosen backend is not there; imports nothing.
-
-    Raises `ConfigError` if Keras could not be imported for its config.
-    """
-    _check_keras_config()
-    if choice.backend in installed_backends():
-        return
-    if choice.backend is None:
-        raise MissingPackageError("No backend is installed. Install one: pip install jax")
-    raise MissingPackageError(
-        f"The backend {choice.backend!r}, chosen because {choice.reason}, is not installed. "
-        f"Install it, or choose another with the environment variable KERAS_BACKEND. Installed: "
-        f"{', '.join(installed_backends()) or 'none'}."
-    )
 
 
 def configure_backend() -> None:
@@ -240,6 +162,21 @@ def compiled_program(function, *, read, changed):
     return program
 
 
+def computed_once(tree):
+    """Returns a structure of tensors that a loop reads, and that are not to be computed in it.
+
+    XLA moves a transposition into a loop, as memory is saved by that, and does it again and again:
+    https://github.com/openxla/xla/blob/main/xla/service/while_loop_fusible_sinking.h
+    """
+    import keras
+
+    if keras.backend.backend() != "jax":
+        return tree
+    import jax
+
+    return jax.lax.optimization_barrier(tree)
+
+
 def tokens_at_once() -> int:
     """Returns how many tokens keep the machine busy: with more, only the memory grows."""
     import keras
@@ -253,6 +190,119 @@ def tokens_at_once() -> int:
 
         return _TOKENS_ON_GPU if torch.cuda.is_available() else _TOKENS_ON_CPU
     return _TOKENS_ON_CPU
+
+
+def matmul(x, y):
+    """Computes `keras.ops.matmul(x, y)`, where y is a matrix or has the leading axes of x."""
+    letters = "abcdefgh"[: len(x.shape)]
+    of_y = letters[-1] + "z" if len(y.shape) == 2 else letters[:-2] + letters[-1] + "z"
+    if _sums_bfloat16_apart(x, y):
+        return einsum(f"{letters},{of_y}->{letters[:-1]}z", x, y)
+    import keras
+
+    return keras.ops.matmul(x, y)
+
+
+def einsum(equation, x, y):
+    """Computes `keras.ops.einsum(equation, x, y)`, each index of which stands in two of the three.
+
+    XLA computes products of bfloat16 on a CPU by the chip's own instructions, in half the time of
+    float32, only where their sums are float32; else it turns them into float32 first.
+    """
+    import keras
+
+    if not _sums_bfloat16_apart(x, y):
+        return keras.ops.einsum(equation, x, y)
+    return _jax_products()(equation, *map(keras.ops.convert_to_tensor, (x, y)))
+
+
+def int8_product(x, kernel, kernel_scale, *bias):
+    """Returns `x @ (kernel / kernel_scale) + bias` in float32, with each row of x rounded to int8.
+
+    JAX on a CPU with instructions for bfloat16 multiplies with them, in less time than integers:
+    8 bits are exact there. For PyTorch Keras would multiply int32, in many times that of float32:
+    https://github.com/keras-team/keras/blob/v3.15.1/keras/src/backend/torch/numpy.py
+
+    Args:
+        x: Floats `(rows, input dim)`.
+        kernel, kernel_scale: int8 `(input dim, output dim)`, and what it was multiplied by,
+            `(output dim,)`.
+        bias: `(output dim,)`, or nothing.
+    """
+    import keras
+    from keras import ops
+
+    x, kernel_scale = ops.cast(x, "float32"), ops.cast(kernel_scale, "float32")
+    scale = 127 / (ops.max(ops.abs(x), axis=-1, keepdims=True) + keras.config.epsilon())
+    rounded = ops.round(x * scale)
+    if keras.backend.backend() == "torch" and rounded.device.type == "cpu":
+        import torch
+
+        product = torch._int_mm(rounded.to(torch.int8), kernel).float().mul_(1 / kernel_scale)
+        return torch.addcmul(bias[0].float(), product, 1 / scale) if bias else product / scale
+    if _is_jax_on_cpu() and _has_bfloat16_instructions():
+        product = _jax_products(sums="float32")(
+            "ab,bc->ac", ops.cast(rounded, "bfloat16"), ops.cast(kernel, "bfloat16")
+        )
+    else:
+        product = ops.cast(ops.matmul(ops.cast(rounded, "int8"), kernel), "float32")
+    product = product / (scale * kernel_scale)
+    return product + ops.cast(bias[0], "float32") if bias else product
+
+
+def _sums_bfloat16_apart(x, y) -> bool:
+    import keras
+
+    dtypes = {keras.backend.standardize_dtype(tensor.dtype) for tensor in (x, y)}
+    return dtypes == {"bfloat16"} and _is_jax_on_cpu()
+
+
+def _is_jax_on_cpu() -> bool:
+    import keras
+
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return jax.default_backend() == "cpu"
+
+
+@functools.cache
+def _has_bfloat16_instructions() -> bool:
+    """Whether the CPU has them, where Linux says so."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:
+        return False
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
+
+
+@functools.cache
+def _jax_products(sums: str = "bfloat16"):
+    """Returns einsum for bfloat16 that sums in float32, backwards as well, and then rounds."""
+    import jax
+    import jax.numpy as jnp
+
+    def product(equation, x, y):
+        wide = jnp.einsum(equation, x, y, preferred_element_type=jnp.float32)
+        return wide.astype(sums)
+
+    def forward(equation, x, y):
+        return product(equation, x, y), (x, y)
+
+    def backward(equation, inputs, upstream):
+        x, y = inputs
+        operands, of_output = equation.split("->")
+        of_x, of_y = operands.split(",")
+        upstream = upstream.astype(x.dtype)
+        return (
+            product(f"{of_output},{of_y}->{of_x}", upstream, y).astype(x.dtype),
+            product(f"{of_x},{of_output}->{of_y}", x, upstream).astype(y.dtype),
+        )
+
+    products = jax.custom_vjp(product, nondiff_argnums=(0,))
+    products.defvjp(forward, backward)
+    return products
 
 
 def while_loop(cond, body, loop_vars, *, maximum_iterations=None, changed=(), read=()):
@@ -351,64 +401,3 @@ def _trainer_variables(model) -> list:
     optimizer = getattr(model, "optimizer", None)
     of_optimizer = optimizer.variables if optimizer is not None else []
     return [*model.variables, *of_optimizer, *model.metrics_variables]
-
-
-def installed_backends() -> tuple[str, ...]:
-    """Returns Keras's names of the backends whose packages are there; none is imported."""
-    return tuple(
-        backend
-        for backend, packages in _PACKAGES.items()
-        if all(importlib.util.find_spec(name) for name in packages)
-    )
-
-
-def keras_config_path() -> Path:
-    """Returns where the user's Keras config is, or would be."""
-    home = os.environ.get("KERAS_HOME")
-    return (Path(home) if home else Path.home() / ".keras") / "keras.json"
-
-
-def configured_backend() -> str | None:
-    """Returns the backend that the user's Keras config names, or None."""
-    try:
-        config = json.loads(keras_config_path().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    backend = config.get("backend") if isinstance(config, dict) else None
-    return backend if isinstance(backend, str) else None
-
-
-def _check_keras_config() -> None:
-    """Raises `ConfigError` for a config that Keras cannot take; of broken JSON it takes no note."""
-    try:
-        config = json.loads(keras_config_path().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
-    if "keras" not in sys.modules and not isinstance(config, dict):
-        raise ConfigError(
-            f"Keras cannot be imported: its config {keras_config_path()} holds {config!r:.40}, "
-            f'not an object such as {{"backend": "jax"}}. Correct the file, or delete it.'
-        )
-
-
-def _write_keras_config(backend: str) -> None:
-    """Writes the config that Keras writes at its first import, with a backend that is installed.
-
-    Keras itself would pin TensorFlow there, whatever `KERAS_BACKEND` says, and every later plain
-    `import keras` would fail.
-    """
-    path = keras_config_path()
-    if path.exists():
-        return
-    config = {
-        "floatx": "float32",
-        "epsilon": 1e-07,
-        "backend": backend,
-        "image_data_format": "channels_last",
-    }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(config, indent=4), encoding="utf-8")
-    except OSError:
-        # A read-only home: Keras cannot write its config there either.
-        return

@@ -1,6 +1,7 @@
 """Every exception and warning that Clozework raises.
 
 ClozeworkError
+├── AgreementError(ValueError)         rounded weights would change the answers
 ├── ConfigError(ValueError)            an architecture or option that cannot be
 ├── InputError(ValueError)             data handed in that cannot be used
 ├── PresetError(ValueError)            something is wrong with a stored model
@@ -12,6 +13,7 @@ ClozeworkWarning(UserWarning)          results are right, but perhaps not what y
 """
 
 __all__ = [
+    "AgreementError",
     "ClozeworkError",
     "ClozeworkWarning",
     "ConfigError",
@@ -27,6 +29,10 @@ __all__ = [
 
 class ClozeworkError(Exception):
     """The root of all errors that Clozework raises itself."""
+
+
+class AgreementError(ClozeworkError, ValueError):
+    """A model with rounded weights would answer differently; it was left as it was."""
 
 
 class ConfigError(ClozeworkError, ValueError):

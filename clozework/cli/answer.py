@@ -6,7 +6,15 @@ from typing import IO
 import click
 
 from clozework.cli.printing import print_json, reading
-from clozework.cli.texts import JSON_OPTION, PRESET_HELP, given_texts, in_parts, text_arguments
+from clozework.cli.texts import (
+    DTYPE_OPTION,
+    JSON_OPTION,
+    PRESET_HELP,
+    given_texts,
+    in_parts,
+    in_precision,
+    text_arguments,
+)
 
 __all__ = ["answer"]
 
@@ -28,6 +36,7 @@ __all__ = ["answer"]
     help="How many answers to give for each question.",
 )
 @click.option("--can-be-absent", is_flag=True, help="Whether there may be no answer.")
+@DTYPE_OPTION
 @JSON_OPTION
 def answer(
     *,
@@ -38,6 +47,7 @@ def answer(
     context_file: IO[str] | None,
     top_k: int,
     can_be_absent: bool,
+    dtype: str | None,
     as_json: bool,
 ) -> None:
     """Answers questions: `clozework answer --preset PRESET --context-file FILE "Who was it?"`
@@ -51,7 +61,7 @@ def answer(
     from clozework import models
 
     with reading(preset, "Loading"):
-        answerer = models.QuestionAnswerer.from_preset(preset)
+        answerer = models.QuestionAnswerer.from_preset(preset, **in_precision(dtype))
     options = {"top_k": top_k, "can_be_absent": can_be_absent}
     results = list(
         in_parts(lambda part: answerer.answer(part, source, **options), given, "Answering")

@@ -6,7 +6,15 @@ from typing import IO
 import click
 
 from clozework.cli.printing import print_json, reading
-from clozework.cli.texts import JSON_OPTION, PRESET_HELP, given_texts, in_parts, text_arguments
+from clozework.cli.texts import (
+    DTYPE_OPTION,
+    JSON_OPTION,
+    PRESET_HELP,
+    given_texts,
+    in_parts,
+    in_precision,
+    text_arguments,
+)
 
 __all__ = ["classify"]
 
@@ -19,6 +27,7 @@ __all__ = ["classify"]
 )
 @click.option("--threshold", type=float, help="Lowest probability of a class that is given.")
 @click.option("--chunk", is_flag=True, help="Read long texts in parts instead of cutting them.")
+@DTYPE_OPTION
 @JSON_OPTION
 def classify(
     *,
@@ -28,6 +37,7 @@ def classify(
     top_k: int | None,
     threshold: float | None,
     chunk: bool,
+    dtype: str | None,
     as_json: bool,
 ) -> None:
     """Says which classes texts are of: `clozework classify --preset PRESET "A fine film."`
@@ -38,7 +48,7 @@ def classify(
     from clozework import models
 
     with reading(preset, "Loading"):
-        classifier = models.TextClassifier.from_preset(preset)
+        classifier = models.TextClassifier.from_preset(preset, **in_precision(dtype))
     options = {"top_k": top_k, "threshold": threshold, "long_texts": "chunk" if chunk else "cut"}
     results = list(in_parts(lambda part: classifier.classify(part, **options), given, "Reading"))
     if as_json:

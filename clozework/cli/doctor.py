@@ -15,13 +15,13 @@ from typing import Any
 import click
 
 import clozework
-from clozework.backend import (
+from clozework.caches import cache_directory, hugging_face_cache, kaggle_cache
+from clozework.chosen_backend import (
     BackendChoice,
     configured_backend,
     installed_backends,
     keras_config_path,
 )
-from clozework.caches import cache_directory, hugging_face_cache, kaggle_cache
 from clozework.cli.printing import as_size, print_json, print_pairs
 
 __all__ = ["doctor"]

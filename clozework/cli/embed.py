@@ -5,7 +5,15 @@ from typing import IO
 import click
 
 from clozework.cli.printing import print_json, reading
-from clozework.cli.texts import JSON_OPTION, PRESET_HELP, given_texts, in_parts, text_arguments
+from clozework.cli.texts import (
+    DTYPE_OPTION,
+    JSON_OPTION,
+    PRESET_HELP,
+    given_texts,
+    in_parts,
+    in_precision,
+    text_arguments,
+)
 
 __all__ = ["embed"]
 
@@ -19,6 +27,7 @@ _DEFAULT_PRESET = "deberta_v3_tiny_en_demo"
 )
 @click.option("--prompt-name", metavar="NAME", help="Which of the model's prompts to put first.")
 @click.option("--truncate-dim", type=click.IntRange(min=1), help="How many numbers to keep.")
+@DTYPE_OPTION
 @JSON_OPTION
 def embed(
     *,
@@ -27,6 +36,7 @@ def embed(
     preset: str,
     prompt_name: str | None,
     truncate_dim: int | None,
+    dtype: str | None,
     as_json: bool,
 ) -> None:
     """Gives one vector for each text: `clozework embed "the heaven and the earth"`
@@ -38,7 +48,7 @@ def embed(
     from clozework import models
 
     with reading(preset, "Loading"):
-        embedder = models.TextEmbedder.from_preset(preset)
+        embedder = models.TextEmbedder.from_preset(preset, **in_precision(dtype))
     options = {"prompt_name": prompt_name, "truncate_dim": truncate_dim}
     vectors = in_parts(lambda part: embedder.embed(part, **options), given, "Embedding")
     rows = [vector.tolist() for vector in vectors]

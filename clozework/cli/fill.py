@@ -7,7 +7,14 @@ from typing import IO
 import click
 
 from clozework.cli.printing import print_json, reading, say
-from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
+from clozework.cli.texts import (
+    DTYPE_OPTION,
+    JSON_OPTION,
+    given_texts,
+    in_parts,
+    in_precision,
+    text_arguments,
+)
 
 __all__ = ["fill"]
 
@@ -24,6 +31,7 @@ _DEFAULT_PRESET = "deberta_v3_tiny_en_demo"
     show_default=True,
     help="How many candidates to give for each mask.",
 )
+@DTYPE_OPTION
 @JSON_OPTION
 def fill(
     *,
@@ -31,6 +39,7 @@ def fill(
     preset: str,
     top_k: int,
     files: tuple[IO[str], ...],
+    dtype: str | None,
     as_json: bool,
 ) -> None:
     """Fills the masks of texts: `clozework fill "The capital of France is [MASK]."`
@@ -43,7 +52,7 @@ def fill(
     from clozework import models
 
     with reading(preset, "Loading"):
-        masked_lm = models.MaskedLM.from_preset(preset)
+        masked_lm = models.MaskedLM.from_preset(preset, **in_precision(dtype))
     asked = _with_masks_of(masked_lm.preprocessor.tokenizer, given)
     filled = list(in_parts(lambda part: masked_lm.fill(part, top_k=top_k), asked, "Filling"))
     if as_json:

@@ -6,7 +6,15 @@ from typing import IO
 import click
 
 from clozework.cli.printing import print_json, reading
-from clozework.cli.texts import JSON_OPTION, PRESET_HELP, given_texts, in_parts, text_arguments
+from clozework.cli.texts import (
+    DTYPE_OPTION,
+    JSON_OPTION,
+    PRESET_HELP,
+    given_texts,
+    in_parts,
+    in_precision,
+    text_arguments,
+)
 
 __all__ = ["tag"]
 
@@ -22,6 +30,7 @@ __all__ = ["tag"]
     show_default=True,
     help="What is one entity: a run of words, a run of tokens, or a word.",
 )
+@DTYPE_OPTION
 @JSON_OPTION
 def tag(
     *,
@@ -30,6 +39,7 @@ def tag(
     preset: str,
     threshold: float | None,
     aggregation: str,
+    dtype: str | None,
     as_json: bool,
 ) -> None:
     """Finds entities in texts: `clozework tag --preset PRESET "Ada Lovelace went to London."`
@@ -40,7 +50,7 @@ def tag(
     from clozework import models
 
     with reading(preset, "Loading"):
-        tagger = models.TokenClassifier.from_preset(preset)
+        tagger = models.TokenClassifier.from_preset(preset, **in_precision(dtype))
     options = {"threshold": threshold, "aggregation": aggregation}
     results = list(in_parts(lambda part: tagger.tag(part, **options), given, "Tagging"))
     if as_json:

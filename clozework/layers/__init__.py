@@ -16,6 +16,7 @@ positions restart at the first token of each packed text.
 
 from clozework.layers.activations import activation_function, activation_name
 from clozework.layers.cached_attention import CachedMultiHeadAttention
+from clozework.layers.dense import Dense, EinsumDense
 from clozework.layers.disentangled_attention import (
     DisentangledAttentionEncoder,
     DisentangledSelfAttention,
@@ -29,6 +30,7 @@ from clozework.layers.embeddings import (
 )
 from clozework.layers.f_net_encoder import FNetEncoder
 from clozework.layers.gemma_decoder_block import GemmaDecoderBlock, RMSNormalization
+from clozework.layers.key_value_cache import KeyValueCache
 from clozework.layers.logits_bias import LogitsBias
 from clozework.layers.masked_lm_head import MaskedLMHead
 from clozework.layers.masking import MaskedLMMaskGenerator, check_mask_rates
@@ -50,10 +52,13 @@ __all__ = [
     "BiasedSelfAttention",
     "BiasedTransformerEncoder",
     "CachedMultiHeadAttention",
+    "Dense",
     "DisentangledAttentionEncoder",
     "DisentangledSelfAttention",
+    "EinsumDense",
     "FNetEncoder",
     "GemmaDecoderBlock",
+    "KeyValueCache",
     "LogitsBias",
     "MaskedLMHead",
     "MaskedLMMaskGenerator",

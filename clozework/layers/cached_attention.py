@@ -4,12 +4,14 @@ import keras
 from keras import ops
 
 from clozework.errors import InputError
+from clozework.layers.dot_product_attention import HeadsFirstAttention, heads_first_attention
+from clozework.layers.key_value_cache import KeyValueCache, cache_spec, num_places
 
 __all__ = ["CachedMultiHeadAttention"]
 
 
 @keras.saving.register_keras_serializable("clozework")
-class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
+class CachedMultiHeadAttention(HeadsFirstAttention):
     """Multi-head attention for one token after another: earlier keys and values come from a cache.
 
     Arguments as in `keras.layers.MultiHeadAttention`.
@@ -18,7 +20,7 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
         query: `(batch, query tokens, hidden_dim)`.
         value, key: `(batch, tokens, hidden_dim)`; the key is the value by default.
         attention_mask: `(batch, query tokens, key tokens)`, 1 where attention is allowed.
-        cache: `(batch, 2, key tokens, heads, head_dim)`, keys and values.
+        cache: `(batch, 2, key tokens, heads, head_dim)`, keys and values, or a `KeyValueCache`.
         cache_update_index: Place in the cache where the keys and values of `key` and `value` go.
             With None the cache is used as it is, and `key` and `value` are not.
         return_attention_scores: Whether to return the scores `(batch, heads, query, key)` too.
@@ -58,17 +60,22 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
             raise InputError(
                 f"{self.name!r} was given `cache_update_index` without a `cache` to update."
             )
-        keys, values, cache = self._keys_and_values(
-            value, value if key is None else key, cache, cache_update_index
-        )
-        x, scores = self._compute_attention(
-            self._query_dense(query),
-            keys,
-            values,
-            attention_mask,
-            training,
-            return_attention_scores,
-        )
+        key = value if key is None else key
+        if cache is None:
+            keys, values = self._key_dense(key), self._value_dense(value)
+            x, scores = self._compute_attention(
+                self._query_dense(query), keys, values, attention_mask, training
+            )
+        else:
+            known = KeyValueCache.of(cache)
+            if cache_update_index is not None:
+                known = known.updated(
+                    self._key_dense(key), self._value_dense(value), cache_update_index
+                )
+                cache = known.in_form_of(cache)
+            x, scores = self._attend_to_cache(
+                self._query_dense(query), known, attention_mask, training
+            )
         if self._use_gate:
             x = ops.multiply(x, self._gate_dense(query))
         x = self._output_dense(x)
@@ -79,15 +86,16 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
             outputs = (*outputs, cache)
         return outputs if len(outputs) > 1 else x
 
-    def _keys_and_values(self, value, key, cache, index):
-        if cache is not None and index is None:
-            return cache[:, 0], cache[:, 1], cache
-        keys, values = self._key_dense(key), self._value_dense(value)
-        if cache is None:
-            return keys, values, None
-        update = ops.cast(ops.stack([keys, values], axis=1), cache.dtype)
-        cache = ops.slice_update(cache, [0, 0, index, 0, 0], update)
-        return cache[:, 0], cache[:, 1], cache
+    def _attend_to_cache(self, query, cache, mask, training):
+        query = ops.swapaxes(query * ops.cast(self._inverse_sqrt_key_dim, query.dtype), 1, 2)
+        x, scores = heads_first_attention(
+            query,
+            ops.swapaxes(cache.keys, 2, 3),
+            cache.values,
+            mask=mask,
+            dropout=lambda scores: self._dropped(scores, training),
+        )
+        return ops.swapaxes(x, 1, 2), scores
 
     def compute_output_spec(
         self,
@@ -105,9 +113,9 @@ class CachedMultiHeadAttention(keras.layers.MultiHeadAttention):
         )
         outputs = (keras.KerasTensor(shape, dtype=self.compute_dtype),)
         if return_attention_scores:
-            num_keys = value.shape[1] if cache is None else cache.shape[2]
+            num_keys = value.shape[1] if cache is None else num_places(cache)
             scores = (query.shape[0], self.num_heads, query.shape[1], num_keys)
             outputs = (*outputs, keras.KerasTensor(scores, dtype=self.compute_dtype))
         if cache is not None:
-            outputs = (*outputs, keras.KerasTensor(cache.shape, dtype=cache.dtype))
+            outputs = (*outputs, cache_spec(cache))
         return outputs if len(outputs) > 1 else outputs[0]

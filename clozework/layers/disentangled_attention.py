@@ -144,13 +144,16 @@ class DisentangledSelfAttention(ScoredSelfAttention):
     def _position_scores(self, query, key, rel_embeddings):
         """Content to position and position to content, `(batch, heads, tokens, tokens)`."""
         tokens = query.shape[2]
-        distances = np.arange(-(tokens - 1), tokens)
-        rows = ops.take(rel_embeddings, self._bucket_rows(distances), axis=0)
-        rows = ops.expand_dims(rows, 0)
-        position_key = self.heads_first(self._key_dense(rows))
-        position_query = self.heads_first(self._query_dense(rows)) * self._scale
+        rows = self._bucket_rows(np.arange(-(tokens - 1), tokens))
+        # Far distances share buckets: each that occurs is projected once, and then spread.
+        buckets, places = np.unique(rows, return_inverse=True)
+        vectors = ops.expand_dims(ops.take(rel_embeddings, buckets, axis=0), 0)
+        position_key = self.heads_first(self._key_dense(vectors))
+        position_query = self.heads_first(self._query_dense(vectors)) * self._scale
         # At query i the place r of a row of scores is the distance i - j = tokens - 1 - r.
-        by_query = ops.matmul(query, ops.swapaxes(ops.flip(position_key, 2), -1, -2))
+        position_key = ops.take(position_key, places[::-1].copy(), axis=2)
+        position_query = ops.take(position_query, places, axis=2)
+        by_query = ops.matmul(query, ops.swapaxes(position_key, -1, -2))
         by_key = ops.matmul(key, ops.swapaxes(position_query, -1, -2))
         return _sheared(by_query) + ops.swapaxes(_sheared(by_key), -1, -2)
 
@@ -244,12 +247,14 @@ class DisentangledAttentionEncoder(TransformerBlock):
 def _sheared(scores):
     """Moves row i of `(..., tokens, 2 * tokens - 1)` left by `tokens - 1 - i` places.
 
-    `sheared[..., i, j] = scores[..., i, j - i + tokens - 1]`, done by padding and reshaping.
+    `sheared[..., i, j] = scores[..., i, j - i + tokens - 1]`: read one after another, rows that
+    are shorter by one begin one place earlier each.
     """
     batch, heads = ops.shape(scores)[:2]
     tokens = scores.shape[2]
-    flat = ops.reshape(
-        ops.pad(scores, ((0, 0), (0, 0), (0, 0), (0, 1))), (batch, heads, 2 * tokens * tokens)
-    )
-    flat = flat[:, :, tokens - 1 : tokens - 1 + tokens * (2 * tokens - 1)]
-    return ops.reshape(flat, (batch, heads, tokens, 2 * tokens - 1))[:, :, :, :tokens]
+    if tokens == 1:
+        return scores
+    width = 2 * tokens - 2
+    flat = ops.reshape(scores, (batch, heads, tokens * (width + 1)))
+    flat = flat[:, :, tokens - 1 : tokens - 1 + tokens * width]
+    return ops.reshape(flat, (batch, heads, tokens, width))[:, :, :, :tokens]

@@ -3,9 +3,11 @@
 import keras
 from keras import ops
 
+from clozework.backend import matmul
+from clozework.layers.dense import speed_up
 from clozework.layers.text_masks import joined_masks
 
-__all__ = ["HeadsFirstAttention", "dot_product_attention"]
+__all__ = ["HeadsFirstAttention", "dot_product_attention", "heads_first_attention"]
 
 
 def dot_product_attention(query, key, value, *, mask, scale, dropout):
@@ -26,13 +28,35 @@ def dot_product_attention(query, key, value, *, mask, scale, dropout):
         tokens)`.
     """
     query = ops.swapaxes(query * ops.cast(scale, query.dtype), 1, 2)
-    scores = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))
+    key = ops.transpose(key, (0, 2, 3, 1))
+    x, scores = heads_first_attention(
+        query, key, ops.swapaxes(value, 1, 2), mask=mask, dropout=dropout
+    )
+    return ops.swapaxes(x, 1, 2), scores
+
+
+def heads_first_attention(query, key, value, *, mask, dropout):
+    """Returns the values joined by the scores of query and key, and the scores.
+
+    Args:
+        query: `(batch, heads, query tokens, head_dim)`, scaled.
+        key: `(batch, heads, head_dim, tokens)`.
+        value: `(batch, heads, tokens, head_dim)`.
+        mask: `(batch, query tokens, tokens)`, 1 where attention is allowed; None for everywhere.
+        dropout: Called with the scores after the softmax.
+
+    Returns:
+        `(batch, heads, query tokens, head_dim)`, and the scores `(batch, heads, query tokens,
+        tokens)`.
+    """
+    scores = matmul(query, key)
     if mask is not None:
         lowest = -3e4 if keras.backend.standardize_dtype(scores.dtype) == "float16" else -1e9
         scores = ops.where(ops.expand_dims(ops.cast(mask, "bool"), 1), scores, lowest)
-    scores = ops.softmax(scores, axis=-1)
-    x = ops.matmul(dropout(scores), ops.swapaxes(value, 1, 2))
-    return ops.swapaxes(x, 1, 2), scores
+    # Of a single key Keras would warn that its share is always 1.
+    is_single = scores.shape[-1] == 1
+    scores = ops.ones_like(scores) if is_single else ops.softmax(scores, axis=-1)
+    return matmul(dropout(scores), value), scores
 
 
 @keras.saving.register_keras_serializable("clozework")
@@ -45,6 +69,10 @@ class HeadsFirstAttention(keras.layers.MultiHeadAttention):
     >>> HeadsFirstAttention(num_heads=2, key_dim=4)(np.ones((1, 3, 8)), np.ones((1, 3, 8))).shape
     (1, 3, 8)
     """
+
+    def build(self, query_shape, value_shape, key_shape=None):
+        super().build(query_shape, value_shape, key_shape)
+        speed_up(self)
 
     def _compute_attention(
         self,

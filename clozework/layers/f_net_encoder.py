@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from clozework.layers.activations import activation_config, activation_function
+from clozework.layers.dense import Dense
 
 __all__ = ["FNetEncoder"]
 
@@ -98,7 +99,7 @@ class FNetEncoder(keras.layers.Layer):
         }
 
     def _dense(self, units, name, activation=None):
-        return keras.layers.Dense(
+        return Dense(
             units,
             activation=activation,
             kernel_initializer=self.kernel_initializer.clone(),

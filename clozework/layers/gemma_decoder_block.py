@@ -3,7 +3,10 @@
 import keras
 from keras import ops
 
+from clozework.backend import matmul
 from clozework.layers.activations import gelu_tanh
+from clozework.layers.dense import EinsumDense
+from clozework.layers.key_value_cache import KeyValueCache, num_places
 from clozework.layers.rotary_embedding import RotaryEmbedding
 from clozework.layers.text_masks import positions_within_texts, self_attention_mask
 
@@ -81,7 +84,7 @@ class GemmaAttention(keras.layers.Layer):
         self.query_dense = self._dense("btd,ndh->btnh", self.num_query_heads, "query")
         self.key_dense = self._dense("bsd,kdh->bskh", self.num_key_value_heads, "key")
         self.value_dense = self._dense("bsd,kdh->bskh", self.num_key_value_heads, "value")
-        self.output_dense = keras.layers.EinsumDense(
+        self.output_dense = EinsumDense(
             "btnh,nhd->btd",
             output_shape=(None, inputs_shape[-1]),
             kernel_initializer=_initializer(),
@@ -103,38 +106,44 @@ class GemmaAttention(keras.layers.Layer):
             x: `(batch, tokens, hidden_dim)`.
             attention_mask: Booleans `(batch, tokens, keys)`: may the second attend to the third?
             positions: `(batch, tokens)`; counted from `cache_update_index` by default.
-            cache: Keys and values `(batch, 2, keys, key_value_heads, head_dim)`.
+            cache: Keys and values `(batch, 2, keys, key_value_heads, head_dim)`, or a
+                `KeyValueCache`.
             cache_update_index: Place of the first token among the keys.
         """
         query = self._rotated(self.query_dense(x), cache_update_index, positions)
         key = self._rotated(self.key_dense(x), cache_update_index, positions)
         value = self.value_dense(x)
-        if cache is not None:
-            new = ops.cast(ops.stack([key, value], axis=1), cache.dtype)
-            cache = ops.slice_update(cache, (0, 0, cache_update_index, 0, 0), new)
-            key, value = cache[:, 0], cache[:, 1]
-        x = self.output_dense(self._gathered(query, key, value, attention_mask, training))
-        return x if cache is None else (x, cache)
+        if cache is None:
+            known = KeyValueCache(ops.swapaxes(key, 1, 2), ops.swapaxes(value, 1, 2))
+        else:
+            known = KeyValueCache.of(cache).updated(key, value, cache_update_index)
+        x = self.output_dense(self._gathered(query, known, attention_mask, training))
+        return x if cache is None else (x, known.in_form_of(cache))
 
-    def _gathered(self, query, key, value, mask, training):
+    def _gathered(self, query, known, mask, training):
         batch, tokens = ops.shape(query)[:2]
-        shared = self.num_query_heads // self.num_key_value_heads
+        heads, head_dim = self.num_key_value_heads, self.head_dim
         query = query * ops.cast(self.query_scale, query.dtype)
-        query = ops.reshape(query, (batch, tokens, self.num_key_value_heads, shared, self.head_dim))
-        scores = ops.einsum("btkgh,bskh->bkgts", query, key)
+        # The queries that share a key are rows of one product of matrices.
+        query = ops.reshape(query, (batch, tokens, heads, -1, head_dim))
+        query = ops.reshape(ops.transpose(query, (0, 2, 3, 1, 4)), (batch, heads, -1, head_dim))
+        scores = matmul(query, ops.swapaxes(known.keys, 2, 3))
         if self.logit_soft_cap is not None:
             scores = ops.tanh(scores / self.logit_soft_cap) * self.logit_soft_cap
+        scores = ops.reshape(scores, (batch, heads, -1, tokens, ops.shape(scores)[-1]))
         scores = ops.where(mask[:, None, None], ops.cast(scores, "float32"), _MASKED)
         weights = ops.cast(ops.softmax(scores, axis=-1), self.compute_dtype)
         weights = self.attention_dropout(weights, training=training)
-        gathered = ops.einsum("bkgts,bskh->btkgh", weights, value)
-        return ops.reshape(gathered, (batch, tokens, self.num_query_heads, self.head_dim))
+        weights = ops.reshape(weights, (batch, heads, -1, ops.shape(weights)[-1]))
+        x = ops.reshape(matmul(weights, known.values), (batch, heads, -1, tokens, head_dim))
+        x = ops.transpose(x, (0, 3, 1, 2, 4))
+        return ops.reshape(x, (batch, tokens, self.num_query_heads, head_dim))
 
     def _rotated(self, x, start_index, positions):
         return self.rotary_embedding(x, start_index=start_index, positions=positions)
 
     def _dense(self, equation, num_heads, name):
-        return keras.layers.EinsumDense(
+        return EinsumDense(
             equation,
             output_shape=(None, num_heads, self.head_dim),
             kernel_initializer=_initializer(),
@@ -166,8 +175,12 @@ class GemmaDecoderBlock(keras.layers.Layer):
     Call arguments:
         x: `(batch, tokens, hidden_dim)`.
         padding_mask: `(batch, tokens)`; see `clozework.layers`.
-        cache: `(batch, 2, keys, num_key_value_heads, head_dim)`, with which an output is a pair.
+        cache: `(batch, 2, keys, num_key_value_heads, head_dim)`, or a `KeyValueCache`; with one the
+            output is a pair.
         cache_update_index: Place of the first token among the keys.
+        positions, key_positions: `(batch, tokens)` and `(keys,)`, where tokens stand in their
+            texts, if that does not follow from their places; with them goes `attention_mask`,
+            booleans `(batch, tokens, keys)`: which keys are of the same text.
 
     Example:
     >>> block = GemmaDecoderBlock(8, 16, head_dim=4, num_query_heads=2, num_key_value_heads=1)
@@ -243,12 +256,32 @@ class GemmaDecoderBlock(keras.layers.Layer):
         self.gating_ffw_2.build(inputs_shape)
         self.ffw_linear.build((*inputs_shape[:-1], self._arguments["intermediate_dim"] // 2))
 
-    def call(self, x, padding_mask=None, cache=None, cache_update_index=0, training=None):
-        positions = None if padding_mask is None else positions_within_texts(padding_mask)
-        num_keys = ops.shape(x)[1] if cache is None else ops.shape(cache)[2]
+    def call(
+        self,
+        x,
+        padding_mask=None,
+        cache=None,
+        cache_update_index=0,
+        training=None,
+        *,
+        positions=None,
+        key_positions=None,
+        attention_mask=None,
+    ):
+        if positions is None:
+            places = ops.arange(ops.shape(x)[1], dtype="int32")
+            in_row = places[None] + ops.cast(cache_update_index, "int32")
+        else:
+            in_row = positions
+        if key_positions is None:
+            num_keys = ops.shape(x)[1] if cache is None else num_places(cache)
+            key_positions = ops.arange(num_keys, dtype="int32")
+        if padding_mask is not None:
+            positions = positions_within_texts(padding_mask)
+            attention_mask = self_attention_mask(padding_mask)
         attended = self.attention(
             self.pre_attention_norm(x),
-            attention_mask=self._mask(x, padding_mask, num_keys, cache_update_index),
+            attention_mask=self._mask(in_row, key_positions, attention_mask),
             positions=positions,
             cache=cache,
             cache_update_index=cache_update_index,
@@ -274,23 +307,20 @@ class GemmaDecoderBlock(keras.layers.Layer):
             x = self.post_ffw_norm(x)
         return self.feedforward_dropout(x, training=training)
 
-    def _mask(self, x, padding_mask, num_keys, first_query):
+    def _mask(self, positions, key_positions, is_same_text):
         """Booleans `(batch, tokens, keys)`: what is before, near enough, and of the same text."""
-        queries = ops.arange(ops.shape(x)[1], dtype="int32") + ops.cast(first_query, "int32")
-        distance = queries[:, None] - ops.arange(num_keys, dtype="int32")[None, :]
+        distance = positions[:, :, None] - key_positions[None, None, :]
         mask = ops.greater_equal(distance, 0)
         if self.window is not None:
             mask = ops.logical_and(mask, ops.less(distance, self.window))
-        if padding_mask is None:
-            return mask[None]
-        return ops.logical_and(mask[None], self_attention_mask(padding_mask))
+        return mask if is_same_text is None else ops.logical_and(mask, is_same_text)
 
     def _norm(self, name):
         epsilon = self._arguments["layer_norm_epsilon"]
         return RMSNormalization(epsilon, dtype=self.dtype_policy, name=name)
 
     def _dense(self, width, name):
-        return keras.layers.EinsumDense(
+        return EinsumDense(
             "btx,xy->bty",
             output_shape=(None, width),
             kernel_initializer=_initializer(),

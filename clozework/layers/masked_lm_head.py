@@ -3,9 +3,10 @@
 import keras
 from keras import ops
 
-from clozework.backend import known_values
+from clozework.backend import known_values, matmul
 from clozework.errors import ConfigError, InputError
 from clozework.layers.activations import activation_config, activation_function
+from clozework.layers.dense import Dense
 
 __all__ = ["MaskedLMHead"]
 
@@ -75,7 +76,7 @@ class MaskedLMHead(keras.layers.Layer):
 
     def build(self, inputs_shape, mask_positions_shape=None):
         hidden_dim = inputs_shape[-1]
-        self._intermediate_dense = keras.layers.Dense(
+        self._intermediate_dense = Dense(
             # Narrower token vectors (ELECTRA, ALBERT) are met by the dense layer.
             self.token_embedding.output_dim if self.token_embedding is not None else hidden_dim,
             activation=activation_function(self.intermediate_activation),
@@ -112,7 +113,7 @@ class MaskedLMHead(keras.layers.Layer):
         if self.token_embedding is not None:
             x = self.token_embedding(x, reverse=True)
         else:
-            x = ops.matmul(x, ops.cast(self._kernel, x.dtype))
+            x = matmul(x, ops.cast(self._kernel, x.dtype))
         x = x + ops.cast(self._bias, x.dtype)
         return activation_function(self.activation)(x)
 

@@ -8,8 +8,10 @@ import math
 import keras
 from keras import ops
 
+from clozework.backend import matmul
 from clozework.errors import ConfigError
 from clozework.layers.activations import activation_config, activation_function
+from clozework.layers.dense import Dense
 from clozework.layers.rotary_embedding import RotaryEmbedding
 from clozework.layers.self_attention import attention_weights
 from clozework.layers.text_masks import (
@@ -96,10 +98,10 @@ class RotarySelfAttention(keras.layers.Layer):
         )
         # Scaled before the products, which then stay within the range of float16.
         query = query * (1.0 / math.sqrt(self.head_dim))
-        scores = ops.matmul(query, ops.swapaxes(key, -1, -2))
+        scores = matmul(query, ops.swapaxes(key, -1, -2))
         weights = attention_weights(scores, self._mask(tokens, padding_mask), self.compute_dtype)
         weights = self._attention_dropout(weights, training=training)
-        x = ops.swapaxes(ops.matmul(weights, value), 1, 2)
+        x = ops.swapaxes(matmul(weights, value), 1, 2)
         return self._output_dense(ops.reshape(x, (batch, tokens, self.hidden_dim)))
 
     def compute_output_shape(self, inputs_shape, *other_shapes, **named_shapes):
@@ -241,7 +243,7 @@ class RotaryEncoderBlock(keras.layers.Layer):
 
 
 def _dense(layer, width, name):
-    return keras.layers.Dense(
+    return Dense(
         width,
         use_bias=False,
         kernel_initializer=layer.kernel_initializer.clone(),

@@ -3,7 +3,9 @@
 import keras
 from keras import ops
 
+from clozework.backend import matmul
 from clozework.errors import ConfigError
+from clozework.layers.dense import Dense, EinsumDense
 
 __all__ = ["ScoredSelfAttention", "attention_weights"]
 
@@ -65,7 +67,7 @@ class ScoredSelfAttention(keras.layers.Layer):
         self._query_dense = self._projection("query")
         self._key_dense = self._projection("key")
         self._value_dense = self._projection("value")
-        self._output_dense = keras.layers.Dense(
+        self._output_dense = Dense(
             self.hidden_dim,
             **self._initializers(),
             dtype=self.dtype_policy,
@@ -91,7 +93,7 @@ class ScoredSelfAttention(keras.layers.Layer):
         """Returns the values joined by their scores, `(batch, tokens, hidden_dim)`."""
         weights = attention_weights(scores, attention_mask, self.compute_dtype)
         weights = self._attention_dropout(weights, training=training)
-        x = ops.swapaxes(ops.matmul(weights, value), 1, 2)
+        x = ops.swapaxes(matmul(weights, value), 1, 2)
         x = ops.reshape(x, (*ops.shape(x)[:2], self.hidden_dim))
         return self._output_dense(x)
 
@@ -114,7 +116,7 @@ class ScoredSelfAttention(keras.layers.Layer):
         }
 
     def _projection(self, name):
-        return keras.layers.EinsumDense(
+        return EinsumDense(
             equation="abc,cde->abde",
             output_shape=(None, self.num_heads, self.head_dim),
             bias_axes="de",

@@ -4,6 +4,7 @@ import keras
 
 from clozework.errors import ConfigError
 from clozework.layers.activations import activation_config, activation_function
+from clozework.layers.dense import Dense
 
 __all__ = ["TransformerBlock"]
 
@@ -55,7 +56,7 @@ class TransformerBlock(keras.layers.Layer):
         self._self_attention_layer_norm = self._layer_norm("self_attention_layer_norm")
         self._self_attention_dropout = self._dropout("self_attention_dropout")
         self._feedforward_layer_norm = self._layer_norm("feedforward_layer_norm")
-        self._feedforward_intermediate_dense = keras.layers.Dense(
+        self._feedforward_intermediate_dense = Dense(
             self.intermediate_dim,
             activation=activation_function(self.activation),
             kernel_initializer=self.kernel_initializer.clone(),
@@ -63,7 +64,7 @@ class TransformerBlock(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="feedforward_intermediate_dense",
         )
-        self._feedforward_output_dense = keras.layers.Dense(
+        self._feedforward_output_dense = Dense(
             hidden_dim,
             kernel_initializer=self.kernel_initializer.clone(),
             bias_initializer=self.bias_initializer.clone(),

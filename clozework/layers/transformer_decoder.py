@@ -5,6 +5,7 @@ from keras import ops
 
 from clozework.errors import InputError
 from clozework.layers.cached_attention import CachedMultiHeadAttention
+from clozework.layers.key_value_cache import cache_spec, num_places
 from clozework.layers.text_masks import (
     attention_mask_between,
     causal_mask,
@@ -119,7 +120,7 @@ class TransformerDecoder(TransformerBlock):
         self, inputs, padding_mask, attention_mask, cache, index, use_causal_mask, training
     ):
         tokens = ops.shape(inputs)[1]
-        num_keys = tokens if cache is None else ops.shape(cache)[2]
+        num_keys = tokens if cache is None else num_places(cache)
         mask = None
         if padding_mask is not None:
             is_packed = cache is None
@@ -156,11 +157,8 @@ class TransformerDecoder(TransformerBlock):
         **kwargs,
     ):
         x = keras.KerasTensor(decoder_sequence.shape, dtype=self.compute_dtype)
-        caches = [
-            keras.KerasTensor(cache.shape, dtype=cache.dtype)
-            for cache in (self_attention_cache, cross_attention_cache)
-            if cache is not None
-        ]
+        given = (self_attention_cache, cross_attention_cache)
+        caches = [cache_spec(cache) for cache in given if cache is not None]
         return (x, *caches) if caches else x
 
     def _make_attention(self, hidden_dim, name):

@@ -7,7 +7,7 @@ which go through a dense layer; a SentencePiece vocabulary; no dropout.
 
 import keras
 
-from clozework.layers import TransformerEncoder, activation_name
+from clozework.layers import Dense, TransformerEncoder, activation_name
 from clozework.models.bert import BertTokenizer
 from clozework.models.built_in_presets import built_in_presets
 from clozework.models.encoder_tables import (
@@ -104,7 +104,7 @@ class AlbertBackbone(PooledOutputBackbone):
             layer_norm_epsilon=layer_norm_epsilon,
             dtype=dtype,
         )
-        self.embeddings_projection = keras.layers.Dense(
+        self.embeddings_projection = Dense(
             hidden_dim,
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
             dtype=dtype,

@@ -155,13 +155,14 @@ class BartBackbone(Backbone):
             x = layer(x, padding_mask=padding_mask)
         return x
 
-    def decode(self, token_ids, encoded, *, start_index=0, caches=None, **masks):
+    def decode(self, token_ids, encoded, *, start_index=0, positions=None, caches=None, **masks):
         """Returns the decoder's vectors, `(batch, tokens, hidden_dim)`, and, if there are caches,
         these with the new tokens: of each layer its own and that of the encoder's vectors.
         """
         x = self.decoder_embeddings(
             self._vectors(token_ids),
             start_index=start_index,
+            positions=positions,
             padding_mask=masks.get("decoder_padding_mask"),
         )
         if caches is None:

@@ -8,7 +8,7 @@ blocks, and then go through a dense layer.
 
 import keras
 
-from clozework.layers import TransformerEncoder, activation_name
+from clozework.layers import Dense, TransformerEncoder, activation_name
 from clozework.models.bert import BertTokenizer
 from clozework.models.built_in_presets import built_in_presets
 from clozework.models.encoder_tables import (
@@ -116,7 +116,7 @@ class ElectraBackbone(PooledOutputBackbone):
             dtype=dtype,
         )
         if embedding_dim != hidden_dim:
-            self.embeddings_projection = keras.layers.Dense(
+            self.embeddings_projection = Dense(
                 hidden_dim,
                 kernel_initializer=initializer.clone(),
                 dtype=dtype,

@@ -8,7 +8,7 @@ the row, padding included.
 
 import keras
 
-from clozework.layers import FNetEncoder, activation_name
+from clozework.layers import Dense, FNetEncoder, activation_name
 from clozework.models.albert import AlbertTokenizer
 from clozework.models.built_in_presets import built_in_presets
 from clozework.models.encoder_tables import (
@@ -114,7 +114,7 @@ class FNetBackbone(PooledOutputBackbone):
             layer_norm_epsilon=layer_norm_epsilon,
             dtype=dtype,
         )
-        self.embedding_projection = keras.layers.Dense(
+        self.embedding_projection = Dense(
             hidden_dim,
             kernel_initializer=initializer.clone(),
             dtype=dtype,

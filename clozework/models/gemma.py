@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from clozework.errors import ConfigError, InputError
-from clozework.layers import GemmaDecoderBlock, ReversibleEmbedding, RMSNormalization
+from clozework.layers import GemmaDecoderBlock, KeyValueCache, ReversibleEmbedding, RMSNormalization
 from clozework.models.built_in_presets import built_in_presets
 from clozework.models.gemma_tables import GEMMA, GEMMA_2
 from clozework.presets import Family, register
@@ -190,21 +190,25 @@ class GemmaCausalLM(CausalLM):
         )
 
     def empty_cache(self, batch, length):
-        """Returns zeros `(batch, layers, 2, length, key_value_heads, head_dim)`."""
+        """Returns a `KeyValueCache` of zeros for each layer."""
         backbone = self.backbone
-        heads = (backbone.num_key_value_heads, backbone.head_dim)
-        shape = (batch, backbone.num_layers, 2, length, *heads)
-        return ops.zeros(shape, dtype=self.compute_dtype)
+        shape = (batch, backbone.num_key_value_heads, length, backbone.head_dim)
+        layers = range(backbone.num_layers)
+        return tuple(KeyValueCache.empty(*shape, self.compute_dtype) for _ in layers)
 
-    def vectors_with_cache(self, token_ids, cache, cache_update_index):
+    def vectors_with_cache(self, token_ids, cache, cache_update_index, places=None):
+        # KerasHub's form is one array, `(batch, layers, 2, length, key_value_heads, head_dim)`.
+        is_array = not isinstance(cache, tuple)
+        of_tokens = {} if places is None else places._asdict()
         x = self.backbone.scaled(self.backbone.token_embedding(token_ids))
         caches = []
-        for i, layer in enumerate(self.backbone.transformer_layers):
-            x, layer_cache = layer(
-                x, cache=cache[:, i], cache_update_index=cache_update_index, training=False
+        of_layers = ops.unstack(cache, axis=1) if is_array else cache
+        for layer, known in zip(self.backbone.transformer_layers, of_layers, strict=True):
+            x, known = layer(
+                x, cache=known, cache_update_index=cache_update_index, training=False, **of_tokens
             )
-            caches.append(layer_cache)
-        return self.backbone.layer_norm(x), ops.stack(caches, axis=1)
+            caches.append(known)
+        return self.backbone.layer_norm(x), ops.stack(caches, axis=1) if is_array else tuple(caches)
 
     def score(
         self,

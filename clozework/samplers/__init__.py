@@ -5,6 +5,7 @@ A sampler runs the loop of generation around a function `next(prompt, cache, ind
 """
 
 from clozework.samplers.beam_sampler import BeamSampler
+from clozework.samplers.beams import Shared
 from clozework.samplers.contrastive_sampler import ContrastiveSampler
 from clozework.samplers.logits_processing import (
     ForcedFirstToken,
@@ -40,6 +41,7 @@ __all__ = [
     "RandomSampler",
     "RepetitionPenalty",
     "Sampler",
+    "Shared",
     "SpeculativeSampler",
     "TopKSampler",
     "TopPSampler",

@@ -1,16 +1,27 @@
 """Several continuations of each row, side by side in the batch."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
-__all__ = ["gathered", "merged", "repeated", "split"]
+__all__ = ["Shared", "gathered", "merged", "repeated", "split"]
+
+
+class Shared(NamedTuple):
+    """What all continuations of a row use together, in a structure that is otherwise one for each.
+
+    Attributes:
+        tree: Any structure of tensors `(batch, ...)`, which is neither repeated nor gathered.
+    """
+
+    tree: Any
 
 
 def repeated(tree: Any, times: int):
     """Returns tensors `(batch * times, ...)`: each row `times` times in a row."""
-    return keras.tree.map_structure(lambda x: ops.repeat(x, times, axis=0), tree)
+    return _of_each(lambda x: ops.repeat(x, times, axis=0), tree)
 
 
 def split(x, num_beams: int):
@@ -41,4 +52,15 @@ def gathered(tree: Any, num_beams: int, beam_ids):
     """
     first = ops.arange(ops.shape(beam_ids)[0], dtype="int32")[:, None] * num_beams
     rows = ops.reshape(first + ops.cast(beam_ids, "int32"), (-1,))
-    return keras.tree.map_structure(lambda x: ops.take(x, rows, axis=0), tree)
+    return _of_each(lambda x: ops.take(x, rows, axis=0), tree)
+
+
+def _of_each(function: Callable, tree: Any):
+    """Returns the structure with a function's results in place of tensors that are not shared."""
+
+    def changed(part):
+        if isinstance(part, Shared):
+            return part
+        return None if keras.tree.is_nested(part) else function(part)
+
+    return keras.tree.traverse(changed, tree)

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from clozework.errors import ConfigError
+from clozework.samplers.logits_processing import processed
 from clozework.samplers.sampler import Sampler
 
 __all__ = ["GreedySampler", "RandomSampler", "TopKSampler", "TopPSampler", "drawn"]
@@ -21,6 +22,12 @@ class GreedySampler(Sampler):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
+
+    def choose(self, logits, step):
+        # The likeliest token has the highest logit: probabilities are not needed.
+        return self.get_next_token(
+            processed(ops.cast(logits, "float32"), step, self.logits_processing)
+        )
 
     def get_next_token(self, probabilities):
         return ops.argmax(probabilities, axis=-1)

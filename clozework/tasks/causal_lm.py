@@ -36,12 +36,13 @@ from clozework.tasks.prompts import (
     prompt_arrays,
     prompt_batches,
 )
+from clozework.tasks.quantization import next_tokens
 from clozework.tasks.speculation import Speculation
 from clozework.tasks.streaming import TokenStreamer, text_pieces
 from clozework.tasks.task import Task
+from clozework.tasks.token_reading import read_prompts
 
 __all__ = ["CausalLM"]
-
 
 _DEFAULT_SAMPLER = DefaultSampler("top_k")
 
@@ -50,8 +51,8 @@ class CausalLM(Task):
     """Base class of models that go on with a text.
 
     A family defines two methods: `empty_cache(batch, length)`, a structure of zeros whose first
-    axis is the batch, and `vectors_with_cache(token_ids, cache, index)`, which returns the vectors
-    of tokens that stand from `index` on, and the cache with what later tokens need of them. A
+    axis is the batch, and `vectors_with_cache(token_ids, cache, index, places)`, which returns the
+    vectors of tokens from `index` on, and the cache with what later tokens need of them. A
     subclass with other inputs defines `read_prompts`, `read_tokens` and `compact_prompts` itself;
     `prompt_inputs` names the ids and the mask that generation fills in.
 
@@ -71,6 +72,8 @@ class CausalLM(Task):
     stored_apart = {"generation_settings": GENERATION_FILE}
     sampler: Any = None
     _follows_settings = False
+
+    answers_to = next_tokens
 
     def __init__(self, backbone, preprocessor=None, *, generation_settings=None, **kwargs):
         self.generation_settings = GenerationSettings.read(
@@ -121,13 +124,14 @@ class CausalLM(Task):
         """Returns the cache of `batch` rows of `length` tokens before anything is read."""
         raise NotImplementedError(f"{type(self).__name__} has to define `empty_cache`.")
 
-    def vectors_with_cache(self, token_ids, cache, cache_update_index):
+    def vectors_with_cache(self, token_ids, cache, cache_update_index, places=None):
         """Returns vectors `(batch, tokens, hidden_dim)` of the tokens from an index on, and cache.
 
         Args:
             token_ids: `(batch, tokens)`.
             cache: Of the tokens before them.
             cache_update_index: Place of the first of them, an int32 scalar.
+            places: The `TokenPlaces` of tokens that are no text when read in a row; None else.
         """
         raise NotImplementedError(f"{type(self).__name__} has to define `vectors_with_cache`.")
 
@@ -266,14 +270,7 @@ class CausalLM(Task):
         token_ids = ops.cast(inputs[ids_name], "int32")
         length = token_ids.shape[1]
         prompt_tokens = length if prompt_tokens is None else prompt_tokens
-        vectors, cache, context = self.read_prompts(inputs, prompt_tokens)
-
-        def next_token(prompt, cache, index):
-            # The token before, of which the cache holds nothing yet.
-            last = ops.take(prompt, ops.reshape(index - 1, (1,)), axis=1)
-            vectors, cache = self.read_tokens(last, cache, index - 1, context)
-            return self.logits(vectors)[:, 0], vectors[:, 0], cache
-
+        vectors, next_token, cache = read_prompts(self, inputs, prompt_tokens)
         return self.sampled(
             next_token,
             token_ids,
@@ -283,30 +280,32 @@ class CausalLM(Task):
             stop_token_ids=stop_token_ids,
         )
 
-    def read_prompts(self, inputs, prompt_tokens: int) -> tuple[Any, Any, Any]:
+    def read_prompts(self, inputs, prompt_tokens, num_places=None) -> tuple[Any, Any, Any]:
         """Returns vectors of the prompts' first tokens, the cache, and what later tokens need too.
 
         Args:
             inputs: As in `generate_step`.
             prompt_tokens: How many tokens of each row to read.
+            num_places: Room in the cache; as many places as there are in a row by default.
 
         Returns:
             Vectors `(batch, prompt_tokens, hidden_dim)`; a cache of rows, with room for all tokens;
             and any structure that stays the same while tokens are generated.
         """
         token_ids = ops.cast(inputs[self.prompt_inputs[0]], "int32")
-        cache = self.empty_cache(*token_ids.shape)
+        batch, length = token_ids.shape
+        cache = self.empty_cache(batch, num_places or length)
         return (*self.vectors_with_cache(token_ids[:, :prompt_tokens], cache, 0), ())
 
-    def read_tokens(self, token_ids, cache, cache_update_index, context) -> tuple[Any, Any]:
+    def read_tokens(self, token_ids, cache, cache_update_index, context, places=None):
         """Returns vectors `(rows, tokens, hidden_dim)` of tokens from an index on, and the cache.
 
         Args:
             token_ids: `(rows, tokens)`; the rows of `read_prompts`, or each several times in a row.
-            cache, cache_update_index: As in `vectors_with_cache`.
+            cache, cache_update_index, places: As in `vectors_with_cache`.
             context: What `read_prompts` gave last.
         """
-        return self.vectors_with_cache(token_ids, cache, cache_update_index)
+        return self.vectors_with_cache(token_ids, cache, cache_update_index, places)
 
     def sampled(
         self, next_token, token_ids, padding_mask, *, cache, hidden_states, stop_token_ids

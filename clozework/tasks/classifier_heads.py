@@ -10,7 +10,7 @@ from typing import ClassVar
 import keras
 
 from clozework.data import FIRST_TOKENS
-from clozework.layers import TextPooling, activation_function
+from clozework.layers import Dense, TextPooling, activation_function
 from clozework.tasks.packed_texts import vectors_at
 
 __all__ = [
@@ -173,7 +173,7 @@ class NormalizedTokenHead:
 
 
 def _make_normalized_layer(task, activation: str, hidden_dim: int | None) -> None:
-    task.head_dense = keras.layers.Dense(
+    task.head_dense = Dense(
         hidden_dim or task.backbone.hidden_dim,
         use_bias=False,
         activation=activation_function(activation),
@@ -190,7 +190,7 @@ def _make_normalized_layer(task, activation: str, hidden_dim: int | None) -> Non
 
 
 def _make_dense_layer(task, activation: str, hidden_dim: int | None, dropout: float) -> None:
-    task.pooled_dense = keras.layers.Dense(
+    task.pooled_dense = Dense(
         hidden_dim or task.backbone.hidden_dim,
         activation=activation_function(activation),
         kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),

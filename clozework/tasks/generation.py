@@ -50,7 +50,7 @@ def rounded_prompts(token_ids, padding_mask, *, longest: int | None = None):
         generation ends before it.
     """
     max_length = token_ids.shape[1]
-    width = rounded_length(max_length, longest)
+    width = _rounded_room(max_length, longest)
     past = ((0, 0), (0, width - max_length))
     prompt_tokens = int(padding_mask.sum(axis=1).max(initial=1))
     return (
@@ -58,6 +58,16 @@ def rounded_prompts(token_ids, padding_mask, *, longest: int | None = None):
         np.pad(padding_mask, past, constant_values=True),
         rounded_length(prompt_tokens, width),
     )
+
+
+def _rounded_room(length: int, longest: int | None) -> int:
+    """Returns a length for whole rows, up to a quarter more than is asked for.
+
+    Each step reads all of a row's cache, and one `max_length` serves all texts of a caller.
+    """
+    step = max(16, (1 << (length - 1).bit_length()) // 8)
+    rounded = -(-length // step) * step
+    return rounded if longest is None else max(length, min(rounded, longest))
 
 
 def rounded_rows(array: np.ndarray) -> np.ndarray:

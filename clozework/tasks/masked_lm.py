@@ -164,6 +164,10 @@ class MaskedLM(Task):
             filled += self._fill_batch(examples[part], batch, top_k)
         return filled if is_batched else filled[0]
 
+    def answers_to(self, x):
+        filled = self.fill(text_examples(x)[0], top_k=1)
+        return [mask.candidates[0].token_id for text in filled for mask in text.masks]
+
     def usage(self):
         mask = self.preprocessor.tokenizer.mask_token if self.preprocessor else "[MASK]"
         return f'print(model.fill("A text with a {mask} in it.").text)'

@@ -51,9 +51,16 @@ def text_lengths(arrays: Mapping[str, np.ndarray]) -> list[int]:
     return np.asarray(arrays["padding_mask"]).astype(bool).sum(axis=1).tolist()
 
 
-def packed_batch(task, arrays: Mapping[str, np.ndarray]) -> PackedRows:
-    """Returns where to pack the texts of one batch, all of them at once, in their order."""
-    return plan_batch(text_lengths(arrays), longest_row=task.backbone.longest_row)
+def packed_batch(
+    task, arrays: Mapping[str, np.ndarray], *, has_one_length: bool = False
+) -> PackedRows:
+    """Returns where to pack the texts of one batch, all of them at once; see `plan_batch`."""
+    return plan_batch(
+        text_lengths(arrays),
+        longest_text=np.shape(arrays["padding_mask"])[1],
+        longest_row=task.backbone.longest_row,
+        has_one_length=has_one_length,
+    )
 
 
 def outputs_of_texts(

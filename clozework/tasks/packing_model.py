@@ -36,7 +36,7 @@ class PackingModel(RecordedModel):
     def call(self, inputs, training=None, mask=None):
         if isinstance(inputs, Mapping) and FIRST_TOKENS in inputs:
             tensors = {name: keras.ops.convert_to_tensor(x) for name, x in inputs.items()}
-            return self.call_packed(tensors)
+            return _Trained(self.call_packed)(tensors, training=training)
         return super().call(inputs, training=training, mask=mask)
 
     def call_packed(self, inputs):
@@ -77,3 +77,20 @@ class PackingModel(RecordedModel):
         if not self.packs_texts:
             return without_needless_padding(arrays)
         return packed_batch(self, arrays).pack(arrays)
+
+
+class _Trained(keras.layers.Layer):
+    """Tells all layers that a function calls whether they are being trained, as a layer does.
+
+    A functional model tells each of its layers. In a `call` of our own only an outer layer would,
+    and there is none while Keras trains with JAX: it calls `call` itself, in `stateless_call`:
+    https://github.com/keras-team/keras/blob/v3.15.1/keras/src/layers/layer.py
+    """
+
+    def __init__(self, function):
+        super().__init__(autocast=False, name="packed")
+        self.function = function
+        self.built = True
+
+    def call(self, inputs, training=None):
+        return self.function(inputs)

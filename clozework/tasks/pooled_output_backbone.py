@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from clozework.layers import PositionEmbedding, ReversibleEmbedding
+from clozework.layers import Dense, PositionEmbedding, ReversibleEmbedding
 from clozework.tasks.backbone import Backbone
 
 __all__ = ["PooledOutputBackbone"]
@@ -58,7 +58,7 @@ class PooledOutputBackbone(Backbone):
 
     def make_pooled_dense(self, hidden_dim: int, dtype: Any) -> None:
         """Makes the layer that the pooled output comes from."""
-        self.pooled_dense = keras.layers.Dense(
+        self.pooled_dense = Dense(
             hidden_dim,
             "tanh",
             kernel_initializer=_initializer(),

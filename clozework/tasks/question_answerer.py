@@ -9,6 +9,7 @@ import numpy as np
 
 from clozework.data import FIRST_TOKENS
 from clozework.errors import ClozeworkWarning, InputError
+from clozework.layers import Dense
 from clozework.tasks.answers import (
     NO_ANSWER,
     Answer,
@@ -56,7 +57,7 @@ class QuestionAnswerer(Task):
     def __init__(self, backbone, preprocessor=None, *, dropout=0.0, **kwargs):
         dtype = backbone.dtype_policy
         self.output_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="answer_dropout")
-        self.output_dense = keras.layers.Dense(
+        self.output_dense = Dense(
             2,
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
             dtype=dtype,
@@ -142,6 +143,9 @@ class QuestionAnswerer(Task):
             list(zip(questions, contexts, strict=True)), options, can_be_absent, overlap, batch_size
         )
         return found if is_batched else found[0]
+
+    def answers_to(self, x):
+        return self.predict(x, verbose=0).argmax(axis=-1).tolist()
 
     def predict(self, x, batch_size=None, **kwargs):
         """Returns the logits `(texts, 2, tokens)`, of rows of `sequence_length` tokens.

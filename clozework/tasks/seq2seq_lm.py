@@ -9,10 +9,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from clozework.backend import computed_once
 from clozework.data import named_texts, open_stream
 from clozework.errors import InputError
-from clozework.layers import LogitsBias
+from clozework.layers import KeyValueCache, LogitsBias
 from clozework.presets.hugging_face import write_json
+from clozework.samplers.beams import repeated
 from clozework.tasks.causal_lm import CausalLM
 from clozework.tasks.generation import rounded_length
 from clozework.tasks.generation_settings import GENERATION_FILE
@@ -171,12 +173,13 @@ class Seq2SeqLM(CausalLM):
         own, cross = (ops.stack(of_layers, axis=1) for of_layers in zip(*caches, strict=True))
         return self.logits(vectors), vectors, own, cross
 
-    def read_prompts(self, inputs, prompt_tokens: int):
+    def read_prompts(self, inputs, prompt_tokens, num_places=None):
         encoder_mask = ops.cast(inputs["encoder_padding_mask"], "int32")
         encoded = self.call_encoder(ops.cast(inputs["encoder_token_ids"], "int32"), encoder_mask)
         token_ids = ops.cast(inputs["decoder_token_ids"], "int32")
         batch, length = token_ids.shape
-        own, cross = (self._empty_caches(batch, room) for room in (length, encoded.shape[1]))
+        rooms = (num_places or length, encoded.shape[1])
+        own, cross = (self._empty_caches(batch, room) for room in rooms)
         vectors, caches = self.backbone.decode(
             token_ids[:, :prompt_tokens],
             encoded,
@@ -185,19 +188,27 @@ class Seq2SeqLM(CausalLM):
             cross_attention_cache_update_index=0,
         )
         own, cross = zip(*caches, strict=True)
-        return vectors, tuple(own), (encoded, encoder_mask, tuple(cross))
+        return vectors, tuple(own), computed_once((encoded, encoder_mask, tuple(cross)))
 
-    def read_tokens(self, token_ids, cache, cache_update_index, context):
+    def read_tokens(self, token_ids, cache, cache_update_index, context, places=None):
         encoded, encoder_mask, cross = context
-        # Beams of a row stand side by side, and read the same text.
+        # Candidates for a row stand side by side, and read the same text.
         times = token_ids.shape[0] // encoder_mask.shape[0]
-        of_encoder = [_repeated(x, times) for x in cross]
+        of_encoder = repeated(cross, times) if times > 1 else cross
+        own_places = {}
+        if places is not None:
+            own_places = {
+                "positions": places.positions,
+                "decoder_attention_mask": places.attention_mask,
+                "use_causal_mask": False,
+            }
         vectors, caches = self.backbone.decode(
             token_ids,
             encoded,
             start_index=cache_update_index,
             caches=list(zip(cache, of_encoder, strict=True)),
-            encoder_padding_mask=_repeated(encoder_mask, times),
+            encoder_padding_mask=ops.repeat(encoder_mask, times, axis=0),
+            **own_places,
         )
         return vectors, tuple(own for own, _ in caches)
 
@@ -259,13 +270,10 @@ class Seq2SeqLM(CausalLM):
         """Returns room for keys and values of each layer."""
         backbone = self.backbone
         num_heads = backbone.num_decoder_heads
-        shape = (batch, 2, tokens, num_heads, backbone.hidden_dim // num_heads)
-        return [ops.zeros(shape, self.compute_dtype) for _ in range(backbone.num_decoder_layers)]
+        shape = (batch, num_heads, tokens, backbone.hidden_dim // num_heads)
+        layers = range(backbone.num_decoder_layers)
+        return [KeyValueCache.empty(*shape, self.compute_dtype) for _ in layers]
 
 
 def _of_encoder(inputs: Mapping[str, Any]) -> list[str]:
     return [name for name in inputs if name.startswith("encoder_")]
-
-
-def _repeated(x, times: int):
-    return x if times == 1 else ops.repeat(x, times, axis=0)

@@ -20,7 +20,7 @@ from clozework.presets import class_property, presets_of, quantized_policies
 from clozework.tasks.arguments import stored_arguments
 from clozework.tasks.loading import load_task
 from clozework.tasks.model_card import TrainingSummary
-from clozework.tasks.numbers import check_count, check_outputs
+from clozework.tasks.numbers import check_count, check_outputs, check_share
 from clozework.tasks.packed_texts import (
     TEXTS_AT_ONCE,
     outputs_of_padded,
@@ -29,6 +29,7 @@ from clozework.tasks.packed_texts import (
 )
 from clozework.tasks.packing_model import PackingModel
 from clozework.tasks.padding import without_needless_padding
+from clozework.tasks.quantization import quantize_if_agreeing
 from clozework.tasks.saving import export_task, save_task
 from clozework.tasks.task_parts import check_parts, check_preprocessor
 from clozework.tasks.text_inputs import holds_text
@@ -370,10 +371,33 @@ class Task(PackingModel):
         if self.preprocessor is not None:
             self.preprocessor.tokenizer.load_assets(dir_path)
 
-    def quantize(self, mode=None, **kwargs):
-        super().quantize(mode, **kwargs)
-        # The precision of the head is stored with that of the backbone.
-        self.backbone.quantized_policies = quantized_policies(self)
+    def quantize(self, mode=None, *, sample=None, minimum_agreement=0.99, **kwargs):
+        """Rounds the weights to few bits, if the answers to a sample stay the same.
+
+        Args:
+            mode: `"int8"`, `"int4"` or `"float8"`; a preset can hold these.
+            sample: Examples as for `predict`, or a tuple of examples and labels as for `evaluate`:
+                figures before and after are printed. None for rounding without a comparison.
+            minimum_agreement: Lowest share of answers, of those to the sample, that are as before:
+                classes, tags of words, filled masks, both ends of answers, nearest neighbours of
+                vectors, next tokens of generators.
+            **kwargs: `filters`, `config`, as in `keras.Model.quantize`.
+
+        Raises:
+            AgreementError: If fewer answers stay the same; the model is then left as it was.
+        """
+        if sample is None:
+            self._quantize(mode, kwargs)
+            return
+        check_share("minimum_agreement", minimum_agreement)
+        quantize_if_agreeing(self, lambda: self._quantize(mode, kwargs), sample, minimum_agreement)
+
+    def answers_to(self, x) -> list:
+        """Returns what the model answers to examples, in a form that can be compared.
+
+        There may be several answers to an example; there are as many whatever the weights are.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has to define `answers_to`.")
 
     def compile(self, *args, **kwargs):
         # Keras would keep the metrics of an earlier `compile` where this one has none.
@@ -384,6 +408,11 @@ class Task(PackingModel):
         """Called by Keras when it reads a `.keras` file."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         _build_at_loading(self.optimizer, self.trainable_variables)
+
+    def _quantize(self, mode, options: Mapping[str, Any]) -> None:
+        super().quantize(mode, **options)
+        # The precision of the head is stored with that of the backbone.
+        self.backbone.quantized_policies = quantized_policies(self)
 
     def _predicts_packed(self, steps, callbacks) -> bool:
         """Whether nothing depends on the batches that Keras would make."""

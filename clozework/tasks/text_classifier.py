@@ -8,7 +8,7 @@ import numpy as np
 
 from clozework.data.arrays import Arrays, read_labels
 from clozework.errors import ConfigError, InputError
-from clozework.layers import activation_function, activation_name
+from clozework.layers import Dense, activation_function, activation_name
 from clozework.tasks.calibration import best_temperature
 from clozework.tasks.class_labels import (
     PROBLEM_TYPES,
@@ -96,7 +96,7 @@ class TextClassifier(Task):
         self.activation = activation_function(activation)
         self.is_logits = activation_name(activation) == "linear"
         self.backbone = backbone
-        self.output_dense = keras.layers.Dense(
+        self.output_dense = Dense(
             num_classes,
             activation=self.activation,
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
@@ -178,6 +178,17 @@ class TextClassifier(Task):
         names = class_names(self.label_names, self.num_classes)
         labels = [best_labels(values, names, top_k, threshold) for values in probabilities]
         return labels if is_batched else labels[0]
+
+    def answers_to(self, x):
+        if self.problem_type == "regression":
+            raise InputError(
+                "A `sample` is compared by its classes, but this model gives numbers. Quantize "
+                "without it, and compare what `predict` gives before and after."
+            )
+        outputs = self.predict(x, verbose=0)
+        if self._is_multi_label():
+            return (outputs > (0 if self.is_logits else 0.5)).tolist()
+        return outputs.argmax(axis=-1).tolist()
 
     def rerank(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 
 from clozework.data import FIRST_TOKENS
 from clozework.errors import ConfigError, InputError
-from clozework.layers import TextPooling, activation_function, activation_name
+from clozework.layers import Dense, TextPooling, activation_function, activation_name
 from clozework.presets import SentenceModules, write_sentence_modules
 from clozework.tasks.numbers import check_count
 from clozework.tasks.packed_texts import packed_vectors
@@ -129,6 +129,12 @@ class TextEmbedder(Task):
             vectors = vectors / np.maximum(lengths, 1e-12)
         return vectors if is_batch else vectors[0]
 
+    def answers_to(self, x):
+        vectors = self.predict(x, verbose=0)
+        likeness = self.similarity(vectors, vectors)
+        np.fill_diagonal(likeness, -np.inf)
+        return likeness.argmax(axis=-1).tolist() if len(vectors) > 1 else []
+
     def encode_text(self, text, **kwargs):
         """Returns the vectors of texts; arguments as in `predict`."""
         return self.predict(text, **kwargs)
@@ -221,7 +227,7 @@ def _projection(i: int, options: Mapping[str, Any], dtype):
             f"Each of `projections` must be a dict with 'units' and, if wanted, 'activation' and "
             f"'use_bias'. Received: {options!r}."
         )
-    return keras.layers.Dense(
+    return Dense(
         options["units"],
         activation=activation_function(options.get("activation")),
         use_bias=options.get("use_bias", True),

@@ -8,7 +8,7 @@ import numpy as np
 
 from clozework.data.arrays import Arrays
 from clozework.errors import InputError
-from clozework.layers import activation_function, activation_name
+from clozework.layers import Dense, activation_function, activation_name
 from clozework.tasks.classifier_heads import NormalizedTokenHead, PlainTokenHead
 from clozework.tasks.entities import AGGREGATIONS, entities_in
 from clozework.tasks.label_names import (
@@ -85,7 +85,7 @@ class TokenClassifier(Task):
         self.is_logits = activation_name(activation) == "linear"
         dtype = backbone.dtype_policy
         self.output_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="classifier_dropout")
-        self.output_dense = keras.layers.Dense(
+        self.output_dense = Dense(
             num_classes,
             activation=self.activation,
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
@@ -178,6 +178,11 @@ class TokenClassifier(Task):
             )
             tagged.append([e for e in entities if threshold is None or e.score >= threshold])
         return tagged if is_batched else tagged[0]
+
+    def answers_to(self, x):
+        examples, _ = text_examples(join_words(x)[0])
+        rows = self._probabilities(self._encoded(examples), None, batch_size=32)
+        return [tag for row in rows for tag in row.argmax(axis=-1).tolist()]
 
     def predict(self, x, batch_size=None, **kwargs):
         """Returns the outputs `(texts, tokens, num_classes)`, of rows of `sequence_length` tokens.
@@ -303,7 +308,7 @@ class TokenClassifier(Task):
                     labels[i, token + 1], weights[i, token + 1] = number, 1.0
         weights = _weighted(weights, sample_weight)
         if self.packs_texts:
-            rows = packed_batch(self, arrays)
+            rows = packed_batch(self, arrays, has_one_length=True)
             return rows.pack(arrays), rows.spread(labels), rows.spread(weights)
         return arrays, labels, weights
 

@@ -10,13 +10,14 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "clozework"
 
-BOTTOM = {"backend", "caches", "errors"}
+BOTTOM = {"backend", "caches", "chosen_backend", "errors"}
 ISLANDS = {"data", "layers", "presets", "samplers", "tokenizers"}
 # Part of the package -> the other parts that it may import.
 MAY_IMPORT = {
     "errors": set(),
     "caches": set(),
-    "backend": {"caches", "errors"},
+    "backend": {"caches"},
+    "chosen_backend": {"errors"},
     **dict.fromkeys(ISLANDS, BOTTOM),
     # The one bridge: a tokenizer loads itself from a preset.
     "tokenizers": BOTTOM | {"presets"},
@@ -40,7 +41,7 @@ PLACES = {
 }
 
 # Modules that the command line's own modules may import when they are imported themselves.
-CHEAP = {"cli", "errors", "backend", "caches", "clozework"}
+CHEAP = {"cli", "errors", "caches", "chosen_backend", "clozework"}
 
 
 def modules() -> dict[str, Path]:

@@ -82,6 +82,15 @@ def test_packed_texts_teach_what_single_ones_do(packing_task_cls, unpacked):
         np.testing.assert_allclose(weight, expected, atol=1e-5, rtol=0)
 
 
+def test_packed_texts_are_trained_with_dropout():
+    backbone = tiny_backbone(family_of_task(models.BertTextClassifier), dropout=0.5)
+    task = tiny_task(models.BertTextClassifier, backbone=backbone, dropout=0.0)
+    task.compile(optimizer=keras.optimizers.SGD(0.0), loss="auto")
+    losses = task.fit(TEXTS, LABELS["TextClassifier"], epochs=3, shuffle=False, verbose=0)
+    # Nothing is learnt: only what is dropped differs.
+    assert len(set(losses.history["loss"])) == 3
+
+
 def test_predict_gives_what_each_text_gives_alone(packing_task_cls, unpacked):
     task = tiny_task(packing_task_cls)
     texts = examples_for(packing_task_cls, TEXTS)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from clozework import backend
+from clozework import chosen_backend as backend
 from clozework.errors import ConfigError, MissingPackageError
 
 

@@ -21,6 +21,12 @@ def test_floats_differ_by_their_largest_distance():
     assert difference(np.array([[0.0], [2.5]]), reference) == "5.0e-01 of 1.0e+00"
 
 
+def test_logits_are_compared_by_their_classes_too():
+    reference = np.array([[0.0, 1.0], [1.0, 0.0]])
+    assert difference(reference[:, ::-1], reference).endswith(", 0.0% same class")
+    assert difference(reference, reference) == "0.0e+00 of 5.0e-01, 100.0% same class"
+
+
 def test_tokens_and_texts_are_counted_where_they_are_equal():
     assert difference(np.array([1, 2, 3, 4]), np.array([1, 2, 3, 5])) == "75.00% equal"
     assert difference(np.array(["a", "b"]), np.array(["a", "c"])) == "50.00% equal"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import clozework as package
-from clozework.backend import BackendChoice
+from clozework.chosen_backend import BackendChoice
 from clozework.cli.printing import as_size
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"

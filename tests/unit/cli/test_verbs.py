@@ -39,6 +39,15 @@ def test_classes_are_those_of_the_verb(clozework, saved):
         assert [label["label"] for label in record["labels"]] == [one.label for one in labels]
 
 
+def test_weights_may_be_read_in_another_precision(clozework, saved):
+    arguments = ("embed", TEXTS[0], "--preset", saved / "embed", "--json")
+    (exact,), (rounded,) = (
+        clozework(*arguments, "--dtype", dtype).json for dtype in ("float32", "bfloat16")
+    )
+    assert exact["vector"] != rounded["vector"]
+    assert rounded["vector"] == pytest.approx(exact["vector"], rel=0.1, abs=0.05)
+
+
 def test_entities_come_with_label_and_score(clozework, saved):
     arguments = ("tag", "-", "--preset", saved / "tag", "--aggregation", "words")
     result = clozework(*arguments, input="the fox\n")

@@ -83,14 +83,62 @@ def test_a_batch_keeps_the_order_of_its_texts():
     assert_apart(batch)
 
 
-def test_batches_of_training_lose_little_room_and_have_few_shapes():
+def shapes_of_batches(batches, longest_text):
+    """Plans batches, checks that their texts have places, and returns the distinct shapes."""
+    shapes = set()
+    for lengths in batches:
+        batch = plan_batch(lengths, longest_text=longest_text, longest_row=longest_text)
+        assert_apart(batch)
+        assert batch.lengths == tuple(lengths)
+        shapes.add((batch.num_rows, batch.row_length))
+    return shapes
+
+
+def test_batches_of_training_lose_little_room():
     lengths = realistic_lengths(32 * 200)
     batches = [
-        plan_batch(lengths[start : start + 32], longest_row=512)
+        plan_batch(lengths[start : start + 32], longest_text=512, longest_row=512)
         for start in range(0, len(lengths), 32)
     ]
-    assert computed(batches) <= 1.15 * sum(lengths)
-    assert len({(batch.num_rows, batch.row_length) for batch in batches}) <= 12
+    assert computed(batches) <= 1.16 * sum(lengths)
+
+
+@pytest.mark.parametrize("longest_text", [7, 128, 256, 300, 512])
+def test_batches_of_any_texts_have_twelve_shapes_at_most(longest_text):
+    generator = np.random.default_rng(0)
+    for num_texts in (1, 2, 3, 7, 8, 31, 32, 64):
+        # Alike, mixed, all short but one, and of every total.
+        batches = [[n] * num_texts for n in range(1, longest_text + 1, max(longest_text // 16, 1))]
+        batches += [[longest_text] + [1] * (num_texts - 1), [longest_text] * num_texts]
+        batches += [
+            np.clip(
+                generator.lognormal(generator.uniform(0, 6), generator.uniform(0, 2), num_texts),
+                1,
+                longest_text,
+            )
+            .astype(int)
+            .tolist()
+            for _ in range(60)
+        ]
+        assert len(shapes_of_batches(batches, longest_text)) <= 12
+
+
+def test_shapes_of_batches_depend_on_neither_order_nor_other_batches():
+    lengths = realistic_lengths(32)
+    shapes = shapes_of_batches([lengths, lengths[::-1], sorted(lengths)], 512)
+    assert len(shapes) == 1
+
+
+def test_rows_of_all_batches_may_have_one_length():
+    for lengths in ([3], [5, 9, 30], [400, 300, 2], [512] * 9, realistic_lengths(32)):
+        batch = plan_batch(lengths, longest_text=512, longest_row=512, has_one_length=True)
+        assert batch.row_length == 512
+        assert_apart(batch)
+
+
+def test_rows_of_long_texts_are_not_the_longest_that_a_model_can_read():
+    batch = plan_batch([600, 30, 700, 8], longest_text=8192, longest_row=8192)
+    assert (batch.num_rows, batch.row_length) == (2, 1024)
 
 
 def test_packed_inputs_hold_the_tokens_of_each_text():

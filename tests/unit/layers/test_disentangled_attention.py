@@ -132,3 +132,14 @@ def test_heads_that_do_not_divide_the_width_are_refused():
         DisentangledSelfAttention(3, 8)
     with pytest.raises(ConfigError, match="`num_heads` must divide"):
         DisentangledAttentionEncoder(16, 3).build((None, None, 8))
+
+
+def test_each_bucket_is_projected_once():
+    layer = made(DisentangledSelfAttention, 2, 8, 24, 8)
+    seen = []
+    project = layer._key_dense.call
+    layer._key_dense.call = lambda x, **options: seen.append(x.shape[1]) or project(x, **options)
+    x, relative = single(*inputs(40, 8))
+    layer(x, relative)
+    # The tokens, and the buckets; there are 79 distances.
+    assert seen == [40, 16]

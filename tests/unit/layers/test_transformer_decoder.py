@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from clozework.errors import InputError
-from clozework.layers import CachedMultiHeadAttention, TransformerDecoder
+from clozework.layers import CachedMultiHeadAttention, KeyValueCache, TransformerDecoder
 from tests.unit.layers.references import attention, block, numpy, randomize, weights
 
 random = np.random.default_rng(1)
@@ -229,3 +229,14 @@ def test_missing_and_needless_caches_are_refused(make):
         make(has_encoder=False)(X, cross_attention_cache=empty_cache(5))
     with pytest.raises(InputError, match="`cache_update_index` without a `cache`"):
         CachedMultiHeadAttention(2, 4)(X, X, cache_update_index=0)
+
+
+def test_a_cache_with_heads_first_gives_what_an_array_gives(cached_attention):
+    array = random.normal(size=(2, 2, 6, 2, 4)).astype("float32")
+    options = {"cache_update_index": 1, "return_attention_scores": True}
+    x, scores, updated = cached_attention(X, X, cache=array, **options)
+    *others, cache = cached_attention(X, X, cache=KeyValueCache.of(array), **options)
+    assert isinstance(cache, KeyValueCache)
+    found = (*others, cache.in_form_of(array))
+    for one, other in zip(found, (x, scores, updated), strict=True):
+        np.testing.assert_allclose(numpy(one), numpy(other), **TOLERANCE)

@@ -64,6 +64,16 @@ def test_the_cache_changes_no_token(causal_lm):
     np.testing.assert_array_equal(outputs["token_ids"], expected)
 
 
+def test_a_cache_may_be_one_array_as_in_keras_hub(causal_lm):
+    ids = np.array([[1, 5, 6, 7]])
+    logits, _, caches = causal_lm.call_with_cache(ids, causal_lm.empty_cache(1, 6), 0)
+    array = keras.ops.stack([cache.in_form_of(np.zeros(1)) for cache in caches], axis=1)
+    others, _, filled = causal_lm.call_with_cache(ids, keras.ops.zeros_like(array), 0)
+    for one, other in ((others, logits), (filled, array)):
+        one, other = (keras.ops.convert_to_numpy(x) for x in (one, other))
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
 def test_a_text_is_the_same_alone_in_a_batch_and_behind_others(causal_lm, monkeypatch):
     together = causal_lm.generate(PROMPTS, max_length=12)
     assert together == [causal_lm.generate(text, max_length=12) for text in PROMPTS]

@@ -1,0 +1,117 @@
+"""Dense layers that are faster than Keras's: the same names, and the same numbers."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from clozework import backend
+from clozework.layers import Dense, EinsumDense, TransformerEncoder
+
+X = np.random.default_rng(0).normal(size=(2, 5, 3, 4)).astype("float32")
+# Layer, and the shape of its input.
+LAYERS = {
+    "dense": (lambda module, **kwargs: module.Dense(6, activation="gelu", **kwargs), (10, 12)),
+    "projection": (
+        lambda module, **kwargs: module.EinsumDense(
+            "abc,cde->abde", output_shape=(None, 3, 2), bias_axes="de", **kwargs
+        ),
+        (2, 5, 12),
+    ),
+    "output": (
+        lambda module, **kwargs: module.EinsumDense(
+            "abcd,cde->abe", output_shape=(None, 6), **kwargs
+        ),
+        (2, 5, 3, 4),
+    ),
+    "transposed": (
+        lambda module, **kwargs: module.EinsumDense(
+            "btd,kdh->btkh", output_shape=(None, 3, 2), **kwargs
+        ),
+        (2, 5, 12),
+    ),
+}
+
+
+class Ours:
+    """What stands in the place of `keras.layers`."""
+
+    Dense, EinsumDense = Dense, EinsumDense
+
+
+def both(name: str, **kwargs):
+    """Returns Keras's layer, ours with the same weights, and an input."""
+    make, shape = LAYERS[name]
+    layers = [make(module, **kwargs) for module in (keras.layers, Ours)]
+    for layer in layers:
+        layer.build(shape)
+    layers[1].set_weights([np.array(value) for value in layers[0].get_weights()])
+    return *layers, X.reshape(shape)
+
+
+def numbers(x) -> np.ndarray:
+    return ops.convert_to_numpy(ops.cast(x, "float32"))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("has_instructions", [True, False])
+def test_int8_gives_the_numbers_of_keras(name, has_instructions, monkeypatch):
+    monkeypatch.setattr(backend, "_has_bfloat16_instructions", lambda: has_instructions)
+    theirs, own, x = both(name)
+    for layer in (theirs, own):
+        layer.quantize("int8")
+    assert "int8" in {str(value.dtype) for value in own.get_weights()}
+    np.testing.assert_allclose(numbers(own(x)), numbers(theirs(x)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_bfloat16_sums_in_float32(name):
+    theirs, own, x = both(name, dtype="bfloat16")
+    assert keras.backend.standardize_dtype(own(x).dtype) == "bfloat16"
+    np.testing.assert_allclose(numbers(own(x)), numbers(theirs(x)), rtol=2**-7, atol=2**-7)
+
+
+def gradients(function, *arrays) -> list[np.ndarray]:
+    """Returns the gradients of a sum of squares."""
+    if keras.backend.backend() == "torch":
+        tensors = [ops.convert_to_tensor(x).detach().requires_grad_() for x in arrays]
+        (function(*tensors).float() ** 2).sum().backward()
+        return [numbers(x.grad.detach()) for x in tensors]
+    import jax
+
+    def loss(*tensors):
+        return ops.sum(ops.cast(function(*tensors), "float32") ** 2)
+
+    tensors = [ops.convert_to_tensor(x) for x in arrays]
+    return [numbers(x) for x in jax.grad(loss, argnums=tuple(range(len(arrays))))(*tensors)]
+
+
+def test_products_of_bfloat16_have_the_gradients_of_float32():
+    x, y = X[0, :4], X[1, :4].swapaxes(1, 2)
+    expected = gradients(lambda x, y: x @ y, x, y)
+    halves = [ops.cast(array, "bfloat16") for array in (x, y)]
+    for own, exact in zip(gradients(backend.matmul, *halves), expected, strict=True):
+        np.testing.assert_allclose(own, exact, rtol=0.05, atol=0.05)
+
+
+def test_gradients_go_through_int8_as_in_keras():
+    theirs, own, x = both("dense")
+    for layer in (theirs, own):
+        layer.quantize("int8")
+    np.testing.assert_allclose(gradients(own, x)[0], gradients(theirs, x)[0], rtol=0, atol=1e-5)
+
+
+def test_adapters_and_own_quantizers_are_computed_by_keras():
+    theirs, own, x = both("dense")
+    config = keras.quantizers.Int8QuantizationConfig(activation_quantizer=None)
+    for layer in (theirs, own):
+        layer.quantize("int8", config=config)
+        layer.enable_lora(2)
+    np.testing.assert_allclose(numbers(own(x)), numbers(theirs(x)), rtol=0, atol=1e-6)
+
+
+def test_projections_of_keras_attention_are_ours():
+    block = TransformerEncoder(intermediate_dim=8, num_heads=2)
+    block.build((None, None, 4))
+    kinds = {type(layer) for layer in block._flatten_layers() if layer.name in ("query", "value")}
+    assert kinds == {EinsumDense}
