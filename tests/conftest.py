@@ -16,6 +16,10 @@ os.environ.setdefault(
     "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
 )
 
+# PyTorch's threads would wait for each other, at full speed, many times longer than they compute.
+# Read when PyTorch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # How many tests a process runs before what they leave for good is set aside.
 _INTERVAL = 100
 _numbers = itertools.count(1)

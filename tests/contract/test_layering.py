@@ -1,6 +1,7 @@
 """Imports point down only; islands don't know each other; outside packages have their places."""
 
 import ast
+import functools
 import graphlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,8 +57,13 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imports(name: str, *, at_import_only: bool = False) -> Iterator[str]:
-    """Yields what a module imports: `clozework.x.y` or an outside package's dotted name."""
+@functools.cache
+def imports(name: str, *, at_import_only: bool = False) -> tuple[str, ...]:
+    """Returns what a module imports: `clozework.x.y` or an outside package's dotted name."""
+    return tuple(_imports(name, at_import_only))
+
+
+def _imports(name: str, at_import_only: bool) -> Iterator[str]:
     tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
     inside_functions = {
         id(node)

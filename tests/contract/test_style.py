@@ -2,6 +2,7 @@
 
 import ast
 import doctest
+import functools
 import importlib
 import re
 from pathlib import Path
@@ -35,9 +36,14 @@ def source(name: str) -> str:
     return FILES[name].read_text(encoding="utf-8")
 
 
+@functools.cache
+def tree(name: str) -> ast.Module:
+    return ast.parse(source(name))
+
+
 def functions(name: str):
     """Yields each function with its number of lines without the docstring."""
-    for node in ast.walk(ast.parse(source(name))):
+    for node in ast.walk(tree(name)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = ast.get_docstring(node, clean=False)
             lines = node.end_lineno - node.lineno + 1
@@ -73,7 +79,7 @@ def test_a_module_is_named_for_what_it_holds(name):
 def test_no_error_is_swallowed_whole(name):
     caught = {
         ast.unparse(handler.type) if handler.type else "everything"
-        for handler in ast.walk(ast.parse(source(name)))
+        for handler in ast.walk(tree(name))
         if isinstance(handler, ast.ExceptHandler) and not _raises_again(handler)
     }
     assert not caught & {"everything", "Exception", "BaseException"}
@@ -86,7 +92,7 @@ def _raises_again(handler: ast.ExceptHandler) -> bool:
 
 @pytest.mark.parametrize("name", LIBRARY)
 def test_a_module_says_what_it_is_for(name):
-    assert ast.get_docstring(ast.parse(source(name)))
+    assert ast.get_docstring(tree(name))
 
 
 @pytest.mark.parametrize("name", [name for name in LIBRARY if not name.endswith("__main__.py")])
