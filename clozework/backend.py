@@ -77,6 +77,10 @@ def known_values(x):
         # Meta tensors stand for values while Keras works out shapes.
         if torch.compiler.is_compiling() or (isinstance(x, torch.Tensor) and x.is_meta):
             return None
+    if keras.backend.backend() == "openvino" and keras.ops.is_tensor(x):
+        # A node of a graph, which may depend on inputs.
+        is_constant = x.output.get_node().get_type_name() == "Constant"
+        return keras.ops.convert_to_numpy(x) if is_constant else None
     return keras.ops.convert_to_numpy(x)
 
 
@@ -320,6 +324,8 @@ def while_loop(cond, body, loop_vars, *, maximum_iterations=None, changed=(), re
     """
     import keras
 
+    if keras.backend.backend() == "openvino":
+        return _loop_of_tensors(cond, body, loop_vars, maximum_iterations)
     if keras.backend.backend() != "jax" or not changed:
         return keras.ops.while_loop(cond, body, loop_vars, maximum_iterations)
     constants = [(variable, variable.value) for variable in read]
@@ -340,6 +346,22 @@ def while_loop(cond, body, loop_vars, *, maximum_iterations=None, changed=(), re
     for variable, value in zip(changed, values, strict=True):
         variable.assign(value)
     return loop_vars
+
+
+def _loop_of_tensors(cond, body, loop_vars, maximum_iterations):
+    """Repeats `body` with a flat list of tensors: OpenVINO's loop forgets what tuples are named."""
+    import keras
+
+    def packed(tensors):
+        return keras.tree.pack_sequence_as(tuple(loop_vars), list(tensors))
+
+    tensors = keras.ops.while_loop(
+        lambda *tensors: cond(*packed(tensors)),
+        lambda *tensors: tuple(keras.tree.flatten(tuple(body(*packed(tensors))))),
+        tuple(keras.tree.flatten(tuple(loop_vars))),
+        maximum_iterations,
+    )
+    return packed(tensors)
 
 
 def own_attributes(layer) -> dict:
