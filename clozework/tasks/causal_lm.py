@@ -21,6 +21,7 @@ from clozework.tasks.generation import (
     given_lengths,
     rounded_prompts,
     rounded_rows,
+    rows_of_like_lengths,
     without_prompts,
 )
 from clozework.tasks.generation_settings import (
@@ -185,13 +186,12 @@ class CausalLM(Task):
         generate_function = self._generate_function(assistant_model)
         arrays, is_batched = self._prompts(inputs, max_length)
         ids_name, mask_name = self.prompt_inputs
-        outputs = {ids_name: [arrays[ids_name][:0]], mask_name: [arrays[mask_name][:0] > 0]}
-        for start in range(0, len(arrays[ids_name]), _TEXTS_AT_ONCE):
-            batch = {name: v[start : start + _TEXTS_AT_ONCE] for name, v in arrays.items()}
+        outputs = {ids_name: arrays[ids_name].copy(), mask_name: arrays[mask_name] > 0}
+        for rows in rows_of_like_lengths(arrays, _TEXTS_AT_ONCE):
+            batch = {name: values[rows] for name, values in arrays.items()}
             generated = self._generate_batch(generate_function, batch, stop_token_ids)
             for name, values in generated.items():
-                outputs[name].append(values)
-        outputs = {name: np.concatenate(values) for name, values in outputs.items()}
+                outputs[name][rows] = values
         if max_length is None and self._counts_new_tokens():
             # Of a batch, shorter prompts have room for more.
             ends = (arrays[mask_name] > 0).sum(axis=1) + self.generation_settings.max_new_tokens

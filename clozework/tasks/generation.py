@@ -1,6 +1,6 @@
 """What generation needs around the model: prompts of a few shapes, stop tokens, and the end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from keras import ops
@@ -18,11 +18,12 @@ __all__ = [
     "rounded_length",
     "rounded_prompts",
     "rounded_rows",
+    "rows_of_like_lengths",
     "without_prompts",
 ]
 
-# Texts are padded to one of these lengths: a compiled program serves one shape.
-_LENGTHS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+# Texts are padded to one of these lengths, twelve up to 1,024: a compiled program serves one shape.
+_LENGTHS = (16, 32, 48, *(of for i in range(6, 13) for of in (1 << i, 3 << (i - 1))), 8192)
 
 
 def rounded_length(length: int, longest: int | None = None) -> int:
@@ -75,6 +76,25 @@ def rounded_rows(array: np.ndarray) -> np.ndarray:
     rows = array.shape[0]
     more = (1 << (rows - 1).bit_length()) - rows
     return np.pad(array, ((0, more), *((0, 0),) * (array.ndim - 1)), "edge")
+
+
+def rows_of_like_lengths(arrays: Mapping[str, np.ndarray], rows_at_once: int) -> list[np.ndarray]:
+    """Returns numbers of rows in batches, so that short texts don't wait for long ones.
+
+    Args:
+        arrays: Those of `generate`; the masks among them say how long texts are.
+        rows_at_once: Most rows of a batch.
+
+    Example:
+    >>> mask = np.array([[1, 1, 1], [1, 0, 0], [1, 1, 1], [1, 1, 0]])
+    >>> [rows.tolist() for rows in rows_of_like_lengths({"padding_mask": mask}, 2)]
+    [[1, 3], [0, 2]]
+    """
+    lengths = sum((mask > 0).sum(axis=1) for name, mask in arrays.items() if "mask" in name)
+    num_rows = len(lengths)
+    # One batch stays as it is: random numbers are drawn row by row.
+    order = np.argsort(lengths, kind="stable") if num_rows > rows_at_once else np.arange(num_rows)
+    return [order[i : i + rows_at_once] for i in range(0, num_rows, rows_at_once)]
 
 
 def given_lengths(padding_mask):
