@@ -96,7 +96,7 @@ MODELS = {
             "encoder_ffn_dim": 3072,
             "decoder_ffn_dim": 3072,
             "max_position_embeddings": 1024,
-            # Large enough for the texts to depend on what is read.
+            # Larger than usual, so that what is written depends on what is read.
             "init_std": 0.1,
             # Said by all checkpoints; CTranslate2 asks for it.
             "normalize_before": False,

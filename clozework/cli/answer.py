@@ -5,16 +5,9 @@ from typing import IO
 
 import click
 
-from clozework.cli.printing import print_json, reading
-from clozework.cli.texts import (
-    DTYPE_OPTION,
-    JSON_OPTION,
-    PRESET_HELP,
-    given_texts,
-    in_parts,
-    in_precision,
-    text_arguments,
-)
+from clozework.cli.loading import DTYPE_OPTION, PRESET_HELP, load_task
+from clozework.cli.printing import print_json
+from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
 
 __all__ = ["answer"]
 
@@ -58,10 +51,7 @@ def answer(
         raise click.UsageError("Give the text that holds the answers: --context or --context-file.")
     given = given_texts(texts, files)
     source = context if context_file is None else context_file.read()
-    from clozework import models
-
-    with reading(preset, "Loading"):
-        answerer = models.QuestionAnswerer.from_preset(preset, **in_precision(dtype))
+    answerer = load_task("QuestionAnswerer", preset, dtype)
     options = {"top_k": top_k, "can_be_absent": can_be_absent}
     results = list(
         in_parts(lambda part: answerer.answer(part, source, **options), given, "Answering")

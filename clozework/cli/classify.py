@@ -5,16 +5,9 @@ from typing import IO
 
 import click
 
-from clozework.cli.printing import print_json, reading
-from clozework.cli.texts import (
-    DTYPE_OPTION,
-    JSON_OPTION,
-    PRESET_HELP,
-    given_texts,
-    in_parts,
-    in_precision,
-    text_arguments,
-)
+from clozework.cli.loading import DTYPE_OPTION, PRESET_HELP, load_task
+from clozework.cli.printing import print_json
+from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
 
 __all__ = ["classify"]
 
@@ -45,10 +38,7 @@ def classify(
     The TEXT `-` stands for the lines of the standard input.
     """
     given = given_texts(texts, files)
-    from clozework import models
-
-    with reading(preset, "Loading"):
-        classifier = models.TextClassifier.from_preset(preset, **in_precision(dtype))
+    classifier = load_task("TextClassifier", preset, dtype)
     options = {"top_k": top_k, "threshold": threshold, "long_texts": "chunk" if chunk else "cut"}
     results = list(in_parts(lambda part: classifier.classify(part, **options), given, "Reading"))
     if as_json:

@@ -4,16 +4,9 @@ from typing import IO
 
 import click
 
-from clozework.cli.printing import print_json, reading
-from clozework.cli.texts import (
-    DTYPE_OPTION,
-    JSON_OPTION,
-    PRESET_HELP,
-    given_texts,
-    in_parts,
-    in_precision,
-    text_arguments,
-)
+from clozework.cli.loading import DTYPE_OPTION, PRESET_HELP, load_task
+from clozework.cli.printing import print_json
+from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
 
 __all__ = ["embed"]
 
@@ -45,10 +38,7 @@ def embed(
     input.
     """
     given = given_texts(texts, files)
-    from clozework import models
-
-    with reading(preset, "Loading"):
-        embedder = models.TextEmbedder.from_preset(preset, **in_precision(dtype))
+    embedder = load_task("TextEmbedder", preset, dtype)
     options = {"prompt_name": prompt_name, "truncate_dim": truncate_dim}
     vectors = in_parts(lambda part: embedder.embed(part, **options), given, "Embedding")
     rows = [vector.tolist() for vector in vectors]

@@ -6,15 +6,9 @@ from typing import IO
 
 import click
 
-from clozework.cli.printing import print_json, reading, say
-from clozework.cli.texts import (
-    DTYPE_OPTION,
-    JSON_OPTION,
-    given_texts,
-    in_parts,
-    in_precision,
-    text_arguments,
-)
+from clozework.cli.loading import DTYPE_OPTION, load_task
+from clozework.cli.printing import print_json, say
+from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
 
 __all__ = ["fill"]
 
@@ -49,10 +43,7 @@ def fill(
     `hf://organisation/name` or `kaggle://organisation/model/framework/variation`.
     """
     given = given_texts(texts, files)
-    from clozework import models
-
-    with reading(preset, "Loading"):
-        masked_lm = models.MaskedLM.from_preset(preset, **in_precision(dtype))
+    masked_lm = load_task("MaskedLM", preset, dtype)
     asked = _with_masks_of(masked_lm.preprocessor.tokenizer, given)
     filled = list(in_parts(lambda part: masked_lm.fill(part, top_k=top_k), asked, "Filling"))
     if as_json:

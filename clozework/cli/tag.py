@@ -5,16 +5,9 @@ from typing import IO
 
 import click
 
-from clozework.cli.printing import print_json, reading
-from clozework.cli.texts import (
-    DTYPE_OPTION,
-    JSON_OPTION,
-    PRESET_HELP,
-    given_texts,
-    in_parts,
-    in_precision,
-    text_arguments,
-)
+from clozework.cli.loading import DTYPE_OPTION, PRESET_HELP, load_task
+from clozework.cli.printing import print_json
+from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
 
 __all__ = ["tag"]
 
@@ -47,10 +40,7 @@ def tag(
     The TEXT `-` stands for the lines of the standard input.
     """
     given = given_texts(texts, files)
-    from clozework import models
-
-    with reading(preset, "Loading"):
-        tagger = models.TokenClassifier.from_preset(preset, **in_precision(dtype))
+    tagger = load_task("TokenClassifier", preset, dtype)
     options = {"threshold": threshold, "aggregation": aggregation}
     results = list(in_parts(lambda part: tagger.tag(part, **options), given, "Tagging"))
     if as_json:

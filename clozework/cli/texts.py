@@ -1,26 +1,12 @@
 """The texts that a command is about: arguments, the standard input, files; and their progress."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, Any
+from typing import IO
 
 import click
 
-__all__ = [
-    "DTYPE_OPTION",
-    "JSON_OPTION",
-    "PRESET_HELP",
-    "given_texts",
-    "in_parts",
-    "in_precision",
-    "text_arguments",
-]
+__all__ = ["JSON_OPTION", "given_texts", "in_parts", "text_arguments"]
 
-PRESET_HELP = "A built-in name, a directory, or a handle such as hf://organisation/name."
-DTYPE_OPTION = click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16"]),
-    help="Precision of the weights: the preset's own by default, bfloat16 for speed.",
-)
 JSON_OPTION = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON: a list with one object a text."
 )
@@ -61,11 +47,6 @@ def in_parts(verb: Callable[[list[str]], Sequence], texts: Sequence[str], what: 
             results = verb(list(texts[start : start + _TEXTS_AT_ONCE]))
             progress.advance(bar, len(results))
             yield from results
-
-
-def in_precision(dtype: str | None) -> dict[str, Any]:
-    """Returns what `from_preset` is told of the option `--dtype`: nothing where it is not given."""
-    return {} if dtype is None else {"dtype": dtype}
 
 
 def _expanded(texts: Sequence[str]) -> Iterator[str]:

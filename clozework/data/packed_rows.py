@@ -25,8 +25,8 @@ _ROW_LENGTH_IN_TRAINING = 256
 # Rows of a batch in training have on average so much room for each of its texts: steps that are
 # small where texts of usual lengths are, and large for the rest. Longer rows are for batches with a
 # longer text, but any batch takes the shape that costs the least.
-_ROOMS_IN_SHORT_ROWS = [16, 24, 32, 48, 64]
-_ROOMS_IN_LONG_ROWS = [64, 80, 112, 160, 224, 336, 512]
+_ROOMS_IN_SHORT_ROWS = (16, 24, 32, 48, 64)
+_ROOMS_IN_LONG_ROWS = (64, 80, 112, 160, 224, 336, 512)
 # The same where no text is longer than a short row, as 256ths of it.
 _PARTS_OF_SHORT_ROWS = (16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256)
 # Texts are rarely shorter, and a slot for each of them costs little.
@@ -190,30 +190,29 @@ def plan_batch(
     if has_one_length:
         shapes = [(-(-num_rows * length // longest), longest) for num_rows, length in shapes]
         shapes.sort()
-    return next(step for shape in shapes for step in _batch_of_shape(lengths, shape))
+    steps = (_batch_of_shape(lengths, shape) for shape in shapes)
+    return next(step for step in steps if step is not None)
 
 
-def _batch_of_shape(lengths: list[int], shape: tuple[int, int]) -> list[PackedRows]:
-    """Returns the step that holds all texts in their order; none where they do not fit."""
+def _batch_of_shape(lengths: list[int], shape: tuple[int, int]) -> PackedRows | None:
+    """Returns the step that holds all texts in their order, or None where they do not fit."""
     num_rows, row_length = shape
     if max(lengths) > row_length or sum(lengths) > num_rows * row_length:
-        return []
+        return None
     [rows] = _filled_rows(
         lengths, [row_length], row_length, texts_in_row=lambda _: len(lengths)
     ).values()
     if len(rows) > num_rows:
-        return []
+        return None
     step = _placed(rows, lengths, shape, len(lengths))
     order = np.argsort(step.texts)
-    return [
-        replace(
-            step,
-            texts=tuple(range(len(lengths))),
-            rows=tuple(step.rows[i] for i in order),
-            starts=tuple(step.starts[i] for i in order),
-            lengths=tuple(lengths),
-        )
-    ]
+    return replace(
+        step,
+        texts=tuple(range(len(lengths))),
+        rows=tuple(step.rows[i] for i in order),
+        starts=tuple(step.starts[i] for i in order),
+        lengths=tuple(lengths),
+    )
 
 
 def _shapes_of_batches(num_texts: int, longest: int) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from clozework.layers.activations import gelu_tanh
 from clozework.layers.dense import EinsumDense
 from clozework.layers.key_value_cache import KeyValueCache, num_places
 from clozework.layers.rotary_embedding import RotaryEmbedding
-from clozework.layers.text_masks import positions_within_texts, self_attention_mask
+from clozework.layers.text_masks import joined_masks, positions_within_texts, self_attention_mask
 
 __all__ = ["GemmaAttention", "GemmaDecoderBlock", "RMSNormalization"]
 
@@ -277,8 +277,8 @@ class GemmaDecoderBlock(keras.layers.Layer):
             num_keys = ops.shape(x)[1] if cache is None else num_places(cache)
             key_positions = ops.arange(num_keys, dtype="int32")
         if padding_mask is not None:
-            positions = positions_within_texts(padding_mask)
-            attention_mask = self_attention_mask(padding_mask)
+            positions = positions_within_texts(padding_mask) if positions is None else positions
+            attention_mask = joined_masks(attention_mask, self_attention_mask(padding_mask))
         attended = self.attention(
             self.pre_attention_norm(x),
             attention_mask=self._mask(in_row, key_positions, attention_mask),

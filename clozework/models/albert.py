@@ -66,9 +66,8 @@ class AlbertBackbone(PooledOutputBackbone):
         num_groups: Groups with weights of their own; must divide `num_layers`.
         num_inner_repetitions: Blocks in a group, each with weights of its own.
         vocabulary_size, num_heads, hidden_dim, intermediate_dim, dropout, max_sequence_length,
-            num_segments, dtype, activation, layer_norm_epsilon: As in `BertBackbone`.
-
-    Inputs, outputs: As in `BertBackbone`.
+            num_segments, dtype, activation, layer_norm_epsilon, inputs and outputs: As in
+            `BertBackbone`.
 
     Example:
     >>> backbone = AlbertBackbone(30, 4, 2, embedding_dim=4, hidden_dim=8, intermediate_dim=16)

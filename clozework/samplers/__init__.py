@@ -5,7 +5,7 @@ A sampler runs the loop of generation around a function `next(prompt, cache, ind
 """
 
 from clozework.samplers.beam_sampler import BeamSampler
-from clozework.samplers.beams import Shared
+from clozework.samplers.beams import SharedCache
 from clozework.samplers.contrastive_sampler import ContrastiveSampler
 from clozework.samplers.logits_processing import (
     ForcedFirstToken,
@@ -41,7 +41,7 @@ __all__ = [
     "RandomSampler",
     "RepetitionPenalty",
     "Sampler",
-    "Shared",
+    "SharedCache",
     "SpeculativeSampler",
     "TopKSampler",
     "TopPSampler",

@@ -269,12 +269,7 @@ def _best(candidates, count: int):
         candidates: Scores `(batch, beams, vocabulary)`.
         count: How many.
     """
-    batch, num_beams, vocabulary_size = candidates.shape
-    # First of each beam: JAX sorts longer rows as a whole.
-    of_beam = min(count, vocabulary_size)
-    scores, tokens = (
-        ops.reshape(x, (batch, num_beams * of_beam)) for x in ops.top_k(candidates, of_beam)
-    )
-    scores, places = ops.top_k(scores, count)
-    tokens = ops.take_along_axis(ops.cast(tokens, "int32"), places, axis=1)
-    return scores, ops.cast(places, "int32") // of_beam, tokens
+    batch, _, vocabulary_size = candidates.shape
+    scores, places = ops.top_k(ops.reshape(candidates, (batch, -1)), count)
+    places = ops.cast(places, "int32")
+    return scores, places // vocabulary_size, places % vocabulary_size

@@ -6,17 +6,17 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-__all__ = ["Shared", "gathered", "merged", "repeated", "split"]
+__all__ = ["SharedCache", "gathered", "merged", "repeated", "split"]
 
 
-class Shared(NamedTuple):
-    """What all continuations of a row use together, in a structure that is otherwise one for each.
+class SharedCache(NamedTuple):
+    """The part of a cache that all continuations of a text read; the rest has a row for each.
 
     Attributes:
-        tree: Any structure of tensors `(batch, ...)`, which is neither repeated nor gathered.
+        tensors: Any structure of tensors `(batch, ...)`, which are neither repeated nor gathered.
     """
 
-    tree: Any
+    tensors: Any
 
 
 def repeated(tree: Any, times: int):
@@ -59,7 +59,7 @@ def _of_each(function: Callable, tree: Any):
     """Returns the structure with a function's results in place of tensors that are not shared."""
 
     def changed(part):
-        if isinstance(part, Shared):
+        if isinstance(part, SharedCache):
             return part
         return None if keras.tree.is_nested(part) else function(part)
 

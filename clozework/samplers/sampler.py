@@ -79,8 +79,8 @@ class Sampler:
         next: A function `next(prompt, cache, index)` that returns logits `(batch, vocabulary)` for
             the token at `index`, the hidden states behind them, and the cache.
         prompt: Ids `(batch, tokens)`, with padding in the places to fill.
-        cache: What `next` keeps, any structure of tensors whose first axis is the batch; what
-            stands in a `Shared` of it is left to `next`, where a text has several rows.
+        cache: What `next` keeps, any structure of tensors whose first axis is the batch. Where a
+            text has several rows, so has the cache, but for what stands in a `SharedCache`.
         index: The first place to fill.
         mask: Booleans `(batch, tokens)`, true for ids of the prompt, which stay. After the last
             place that is false in any row, generation ends.
@@ -104,7 +104,7 @@ class Sampler:
     # Also of subclasses that do not call this constructor.
     temperature = 1.0
     logits_processing = ()
-    # Rows of each text that `next` is called with.
+    # Continuations of each text that `next` reads at once.
     num_branches = 1
     # Whether each token is final when it is chosen, so that `choose` is all of it.
     is_token_by_token = True

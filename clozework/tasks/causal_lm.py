@@ -41,7 +41,7 @@ from clozework.tasks.quantization import next_tokens
 from clozework.tasks.speculation import Speculation
 from clozework.tasks.streaming import TokenStreamer, text_pieces
 from clozework.tasks.task import Task
-from clozework.tasks.token_reading import read_prompts
+from clozework.tasks.token_reading import begin_reading
 
 __all__ = ["CausalLM"]
 
@@ -73,9 +73,6 @@ class CausalLM(Task):
     stored_apart = {"generation_settings": GENERATION_FILE}
     sampler: Any = None
     _follows_settings = False
-
-    def answers_to(self, x):
-        return next_tokens(self, x)
 
     def __init__(self, backbone, preprocessor=None, *, generation_settings=None, **kwargs):
         self.generation_settings = GenerationSettings.read(
@@ -242,6 +239,9 @@ class CausalLM(Task):
         tokens = self._streamer.tokens(arrays, stop_token_ids)
         return text_pieces(self.preprocessor.tokenizer, given, tokens)
 
+    def answers_to(self, x):
+        return next_tokens(self, x)
+
     def make_generate_function(self):
         """Returns `function(inputs, stop_token_ids=None)`: `generate_step`, compiled on JAX."""
         if self.generate_function is None:
@@ -271,7 +271,7 @@ class CausalLM(Task):
         token_ids = ops.cast(inputs[ids_name], "int32")
         length = token_ids.shape[1]
         prompt_tokens = length if prompt_tokens is None else prompt_tokens
-        vectors, next_token, cache = read_prompts(self, inputs, prompt_tokens)
+        vectors, next_token, cache = begin_reading(self, inputs, prompt_tokens)
         return self.sampled(
             next_token,
             token_ids,

@@ -90,7 +90,7 @@ def rows_of_like_lengths(arrays: Mapping[str, np.ndarray], rows_at_once: int) ->
     >>> [rows.tolist() for rows in rows_of_like_lengths({"padding_mask": mask}, 2)]
     [[1, 3], [0, 2]]
     """
-    masks = [mask > 0 for name, mask in arrays.items() if "mask" in name]
+    masks = [mask > 0 for name, mask in arrays.items() if name.endswith("padding_mask")]
     lengths = np.sum([mask.sum(axis=1) for mask in masks], axis=0)
     num_rows = len(lengths)
     # One batch stays as it is: random numbers are drawn row by row.

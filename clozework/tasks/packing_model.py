@@ -36,7 +36,7 @@ class PackingModel(RecordedModel):
     def call(self, inputs, training=None, mask=None):
         if isinstance(inputs, Mapping) and FIRST_TOKENS in inputs:
             tensors = {name: keras.ops.convert_to_tensor(x) for name, x in inputs.items()}
-            return _Trained(self.call_packed)(tensors, training=training)
+            return _OuterLayer(self.call_packed)(tensors, training=training)
         return super().call(inputs, training=training, mask=mask)
 
     def call_packed(self, inputs):
@@ -79,7 +79,7 @@ class PackingModel(RecordedModel):
         return packed_batch(self, arrays).pack(arrays)
 
 
-class _Trained(keras.layers.Layer):
+class _OuterLayer(keras.layers.Layer):
     """Tells all layers that a function calls whether they are being trained, as a layer does.
 
     A functional model tells each of its layers. In a `call` of our own only an outer layer would,

@@ -194,7 +194,8 @@ class Seq2SeqLM(CausalLM):
         encoded, encoder_mask, cross = context
         # Candidates for a row stand side by side, and read the same text.
         times = token_ids.shape[0] // encoder_mask.shape[0]
-        of_encoder = repeated(cross, times) if times > 1 else cross
+        if times > 1:
+            cross, encoder_mask = repeated((cross, encoder_mask), times)
         own_places = {}
         if places is not None:
             own_places = {
@@ -206,8 +207,8 @@ class Seq2SeqLM(CausalLM):
             token_ids,
             encoded,
             start_index=cache_update_index,
-            caches=list(zip(cache, of_encoder, strict=True)),
-            encoder_padding_mask=ops.repeat(encoder_mask, times, axis=0),
+            caches=list(zip(cache, cross, strict=True)),
+            encoder_padding_mask=encoder_mask,
             **own_places,
         )
         return vectors, tuple(own for own, _ in caches)

@@ -376,8 +376,9 @@ class Task(PackingModel):
 
         Args:
             mode: `"int8"`, `"int4"` or `"float8"`; a preset can hold these.
-            sample: Examples as for `predict`, or a tuple of examples and labels as for `evaluate`:
-                figures before and after are printed. None for rounding without a comparison.
+            sample: Examples as for `predict`, or a tuple of examples and labels as for `evaluate`,
+                which are None for pairs without labels, `((first, second), None)`: figures before
+                and after are printed. None for rounding without a comparison.
             minimum_agreement: Lowest share of answers, of those to the sample, that are as before:
                 classes, tags of words, filled masks, both ends of answers, nearest neighbours of
                 vectors, next tokens of generators.

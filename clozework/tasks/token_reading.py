@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from clozework.samplers import Sampler, Shared
+from clozework.samplers import Sampler, SharedCache
 from clozework.tasks.generation import given_lengths
 
-__all__ = ["TokenPlaces", "read_prompts"]
+__all__ = ["TokenPlaces", "begin_reading"]
 
 
 class TokenPlaces(NamedTuple):
@@ -25,8 +25,8 @@ class TokenPlaces(NamedTuple):
     attention_mask: Any
 
 
-def read_prompts(model, inputs, prompt_tokens: int) -> tuple[Any, Callable, Any]:
-    """Returns vectors of the prompts, and `next` and the cache for the model's sampler.
+def begin_reading(model, inputs, prompt_tokens: int) -> tuple[Any, Callable, Any]:
+    """Reads prompts: returns their vectors, and `next` and the cache for the model's sampler.
 
     Args:
         model: A `CausalLM`.
@@ -87,7 +87,7 @@ class _Branches:
         num_known = ops.minimum(ops.min(given_lengths(prompt_mask)) - 1, self._prompt_tokens)
         is_known = ops.arange(self.num_places, dtype="int32") < num_known
         places = ops.broadcast_to(is_known[None], (prompt_mask.shape[0], self.num_places))
-        return {"shared": Shared(tensors), "places": places}
+        return {"shared": SharedCache(tensors), "places": places}
 
     def next_token(self, prompt, cache, index):
         """What samplers call `next`; `prompt` has the rows of a text side by side."""
@@ -102,12 +102,12 @@ class _Branches:
         places = ops.logical_or(places, own[None])
         vectors, tensors = self._model.read_tokens(
             last,
-            cache["shared"].tree,
+            cache["shared"].tensors,
             first,
             self._context,
             places=TokenPlaces(ops.broadcast_to(position, last.shape), self._key_positions, places),
         )
         rows = batch * num_branches
         vectors = ops.reshape(vectors, (rows, -1))
-        cache = {"shared": Shared(tensors), "places": ops.reshape(places, (rows, -1))}
+        cache = {"shared": SharedCache(tensors), "places": ops.reshape(places, (rows, -1))}
         return self._model.logits(vectors), vectors, cache

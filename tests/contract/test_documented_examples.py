@@ -38,7 +38,6 @@ CUSTOM = {
 
 # True in the examples. PyTorch's compiler takes minutes on a CPU, and warns of itself.
 JIT_COMPILE = keras.backend.backend() != "torch"
-
 pytestmark = pytest.mark.filterwarnings(
     # The presets of the examples hold a backbone alone.
     "ignore:.* has no head for .*; it is random:clozework.errors.ClozeworkWarning"

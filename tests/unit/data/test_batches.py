@@ -104,8 +104,7 @@ def test_every_epoch_of_fit_reads_every_example_once(source, recorder, model):
     with quiet_end_of_stream(batches):
         history = model.fit(batches, epochs=3, shuffle=False, verbose=0)
     # Before the first epoch Keras may have read some to build the model.
-    seen = recorder.seen[-9:]
-    epochs = [flat(seen[i : i + 3]) for i in (0, 3, 6)]
+    epochs = [flat(recorder.seen[-9:][i : i + 3]) for i in (0, 3, 6)]
     assert len(history.history["loss"]) == 3
     assert all(sorted(texts) == TEXTS for texts in epochs)
 

@@ -70,3 +70,14 @@ def test_scores_are_scaled_and_bounded_as_asked():
     ]
     assert np.abs(outputs[0] - outputs[1]).max() > 1e-3
     assert np.abs(outputs[0] - outputs[2]).max() > 1e-3
+
+
+def test_a_mask_beside_a_padding_mask_counts_as_well():
+    layer = block()
+    ones, packed = np.ones((2, 7), "int32"), np.array([[1, 1, 1, 2, 2, 2, 2]] * 2)
+    same_text = packed[:, :, None] == packed[:, None, :]
+    outputs = layer(X, padding_mask=packed)
+    # Positions are relative, so that it does not matter where the second text begins to count.
+    others = layer(X, padding_mask=ones, attention_mask=same_text)
+    np.testing.assert_allclose(numpy(others), numpy(outputs), rtol=0, atol=1e-5)
+    assert np.abs(numpy(layer(X, padding_mask=ones)) - numpy(outputs)).max() > 1e-3

@@ -8,7 +8,7 @@ from keras import ops
 from clozework import models
 from clozework.samplers import BeamSampler
 from clozework.tasks.generation import rounded_prompts
-from clozework.tasks.token_reading import read_prompts
+from clozework.tasks.token_reading import begin_reading
 from tests.contract.families import FAMILIES, tiny_backbone, tiny_task
 from tests.unit.tasks.tiny_models import randomized
 from tests.unit.tasks.tiny_seq2seq import tiny_seq2seq
@@ -57,10 +57,10 @@ def test_beams_that_share_a_cache_are_those_that_copy_it(make, options):
     tokens = np.shape(inputs[names[0]])[1]
     # The greedy way to read, which the sampler repeats for each beam.
     model.sampler = "greedy"
-    _, next_token, cache = read_prompts(model, inputs, tokens)
+    _, next_token, cache = begin_reading(model, inputs, tokens)
     copied = run(sampler, next_token, inputs, names, cache)
     model.sampler = sampler
-    _, next_token, cache = read_prompts(model, inputs, tokens)
+    _, next_token, cache = begin_reading(model, inputs, tokens)
     shared = run(sampler, next_token, inputs, names, cache)
     assert {"shared", "places"} == set(cache)
     for one, other in zip(shared, copied, strict=True):
