@@ -18,8 +18,8 @@ __all__ = ["fit"]
 _BATCH_SIZE = 32
 _MOST_TEXTS = 256
 # KerasHub computes 512 tokens for every text; 32 such rows would take many gigabytes.
-_KERAS_HUB_BATCH_SIZE = 8
-_KERAS_HUB_TEXTS = 16
+_KERAS_HUB_BATCH_SIZE = 4
+_KERAS_HUB_TEXTS = 8
 
 
 def fit(model: str, title: str) -> Callable[[Plan], Comparison]:

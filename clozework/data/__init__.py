@@ -29,7 +29,6 @@ from clozework.data.packed_rows import (
     plan_batch,
     plan_steps,
 )
-from clozework.data.reading_ahead import read_ahead
 from clozework.data.splitting import split_validation
 from clozework.data.streams import open_stream
 
@@ -46,6 +45,5 @@ __all__ = [
     "plan_batch",
     "plan_steps",
     "quiet_end_of_stream",
-    "read_ahead",
     "split_validation",
 ]

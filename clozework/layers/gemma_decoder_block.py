@@ -178,9 +178,9 @@ class GemmaDecoderBlock(keras.layers.Layer):
         cache: `(batch, 2, keys, num_key_value_heads, head_dim)`, or a `KeyValueCache`; with one the
             output is a pair.
         cache_update_index: Place of the first token among the keys.
-        positions, key_positions: `(batch, tokens)` and `(keys,)`, where tokens stand in their
-            texts, if that does not follow from their places; with them goes `attention_mask`,
-            booleans `(batch, tokens, keys)`: which keys are of the same text.
+        positions, key_positions: `(batch, tokens)` and `(keys,)`, or `(batch, keys)`, where tokens
+            stand in their texts, if that does not follow from their places; with them goes
+            `attention_mask`, booleans `(batch, tokens, keys)`: which keys are of the same text.
 
     Example:
     >>> block = GemmaDecoderBlock(8, 16, head_dim=4, num_query_heads=2, num_key_value_heads=1)
@@ -309,7 +309,8 @@ class GemmaDecoderBlock(keras.layers.Layer):
 
     def _mask(self, positions, key_positions, is_same_text):
         """Booleans `(batch, tokens, keys)`: what is before, near enough, and of the same text."""
-        distance = positions[:, :, None] - key_positions[None, None, :]
+        num_keys = key_positions.shape[-1]
+        distance = positions[:, :, None] - ops.reshape(key_positions, (-1, 1, num_keys))
         mask = ops.greater_equal(distance, 0)
         if self.window is not None:
             mask = ops.logical_and(mask, ops.less(distance, self.window))

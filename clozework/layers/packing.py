@@ -159,8 +159,8 @@ class MultiSegmentPacker:
         room = _room(length, specials)
         if len(segments) == 1:
             # Most texts are one segment; there is nothing to share, and nothing to number.
-            rows = [[*start, *row[:room], *end] for row in segments[0]]
-            token_ids = _padded(rows, length, self.pad_value, self.padding_side)
+            rows = [row[:room] if len(row) > room else row for row in segments[0]]
+            token_ids = _framed(rows, start, end, length, self.pad_value, self.padding_side)
             segment_ids = np.zeros((len(rows), length), "int32")
             return (token_ids, segment_ids) if is_batch else (token_ids[0], segment_ids[0])
         share = _round_robin if self.truncate == "round_robin" else _waterfall
@@ -248,7 +248,8 @@ def as_token_rows(inputs) -> tuple[list[list], bool]:
 
 
 def _as_row(index: int, row) -> list:
-    row = list(row) if isinstance(row, (list, tuple)) else np.asarray(row).tolist()
+    if not isinstance(row, list):
+        row = list(row) if isinstance(row, tuple) else np.asarray(row).tolist()
     if not isinstance(row, list) or (row and isinstance(row[0], (list, tuple))):
         raise InputError(
             f"Sequence {index} of the batch is {row!r:.60}, but it must be a flat list of tokens."
@@ -272,6 +273,23 @@ def _as_segments(inputs) -> tuple[list[list[list]], bool]:
             + ". A segment for each example is one list; several segments go in a tuple."
         )
     return list(segments), are_batches[0]
+
+
+def _framed(rows: list[list], start: list, end: list, length: int, pad_value, side: str):
+    """Returns rows between a start and an end, in the form of `_padded`."""
+    if side == "left" or any(isinstance(value, str) for value in (*start, *end, pad_value)):
+        framed = [[*start, *row, *end] for row in rows]
+        return _padded(framed, length, pad_value, side)
+    # Without a new list for each row, through all of which Python's collector would look.
+    packed = np.full((len(rows), length), 0 if pad_value is None else pad_value, "int32")
+    packed[:, : len(start)] = start
+    columns = np.arange(length)
+    counts = np.fromiter(map(len, rows), "int64", len(rows))[:, None]
+    is_of_row = (columns >= len(start)) & (columns < len(start) + counts)
+    packed[is_of_row] = np.fromiter(chain.from_iterable(rows), "int32", counts.sum())
+    behind = len(start) + counts + np.arange(len(end))
+    np.put_along_axis(packed, behind, np.asarray(end, "int32")[None], axis=1)
+    return packed
 
 
 def _padded(rows: list[list], length: int, pad_value, side: str):

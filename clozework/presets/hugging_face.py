@@ -19,6 +19,7 @@ from clozework.presets.hugging_face_format import (
     HuggingFaceHead,
 )
 from clozework.presets.registry import Family, families
+from clozework.presets.stored_tensors import StoredTensor
 from clozework.presets.tensor_files import open_tensors, write_safetensors
 from clozework.presets.weight_map import WeightMap
 
@@ -197,7 +198,7 @@ def fill_from_hugging_face(
     Raises:
         WeightsError: If anything does not fit; nothing was changed then.
     """
-    tensors = _WithoutPrefix(open_tensors(files), form.prefix)
+    tensors = _WithoutPrefix(open_tensors(files).entries, form.prefix)
     of_backbone = {variable.path: variable for variable in backbone.weights}
     variables = _without_layers(of_backbone, form.skips)
     skipped = of_backbone.keys() - variables.keys()
@@ -230,8 +231,8 @@ def fill_from_hugging_face(
         table = WeightMap(rows, unused=(*table.unused, *foreign))
     shapes = {path: tuple(variable.shape) for path, variable in variables.items()}
     absent = set(variables)
-    for path, value in table.read(shapes, tensors, files.name):
-        fill_variable(variables[path], np.asarray(value))
+    for path, read_value in table.read(shapes, tensors, files.name).items():
+        fill_variable(variables[path], np.asarray(read_value()))
         absent.discard(path)
     return has_head, sorted(absent | skipped)
 
@@ -254,7 +255,7 @@ def write_hugging_face_weights(
 
 
 def _of_another_head(
-    head: HuggingFaceHead, tensors: Mapping[str, np.ndarray], variables: Mapping[str, Any]
+    head: HuggingFaceHead, tensors: Mapping[str, StoredTensor], variables: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Returns those of a head's variables for which another task's head has values that fit."""
     found = {}
@@ -307,17 +308,17 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-class _WithoutPrefix(Mapping[str, np.ndarray]):
+class _WithoutPrefix(Mapping[str, StoredTensor]):
     """A checkpoint whose names have lost the prefix of a task model."""
 
-    def __init__(self, tensors: Mapping[str, np.ndarray], prefix: str):
+    def __init__(self, tensors: Mapping[str, StoredTensor], prefix: str):
         self._tensors = tensors
         self._names = {name.removeprefix(prefix): name for name in tensors}
         is_task_model = any(name.startswith(prefix) for name in tensors)
         # What a task model has beside its encoder: heads, ours or of other classes.
         self.outside = [n for n in tensors if is_task_model and not n.startswith(prefix)]
 
-    def __getitem__(self, name: str) -> np.ndarray:
+    def __getitem__(self, name: str) -> StoredTensor:
         return self._tensors[self._names[name]]
 
     def __contains__(self, name: object) -> bool:

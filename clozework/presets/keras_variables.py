@@ -15,6 +15,7 @@ import numpy as np
 from clozework.backend import fill_variable, own_attributes
 from clozework.errors import PresetError, WeightsError
 from clozework.presets.names import snake_case
+from clozework.presets.stored_tensors import StoredTensors
 
 __all__ = [
     "fill_from_keras_file",
@@ -107,13 +108,13 @@ def quantized_policies(model: keras.Model) -> dict[str, Any]:
 
 
 def fill_from_keras_file(
-    model: keras.Model, values: Mapping[str, np.ndarray], where: str, *, skip=()
+    model: keras.Model, tensors: StoredTensors, where: str, *, skip=()
 ) -> None:
     """Gives every variable its stored value; nothing is changed unless all fit.
 
     Args:
         model: The model.
-        values: Stored values by path, read when asked for.
+        tensors: Stored values by path.
         where: Name of the file, for messages.
         skip: Layers whose values are elsewhere.
 
@@ -125,11 +126,11 @@ def fill_from_keras_file(
         for path, layer in walk_layers(model, skip=skip)
         for i, variable in enumerate(_stored_variables(layer))
     }
-    stored = {path for path in values if not path.startswith("optimizer/")}
+    stored = {path for path in tensors if not path.startswith("optimizer/")}
     misfits = [f"{path!r} is missing" for path in variables if path not in stored]
     misfits += [f"{path!r} has no place in the model" for path in sorted(stored - set(variables))]
     for path in sorted(stored & set(variables)):
-        shape, expected = tuple(values[path].shape), tuple(variables[path].shape)
+        shape, expected = tensors.entries[path].shape, tuple(variables[path].shape)
         if shape != expected:
             misfits.append(f"{path!r} is {shape}, not {expected} ({variables[path].path})")
     if misfits:
@@ -139,7 +140,7 @@ def fill_from_keras_file(
             f"Is its config that of another model, or was an argument replaced?"
         )
     for path, variable in variables.items():
-        fill_variable(variable, values[path])
+        fill_variable(variable, tensors[path])
 
 
 def _walk(layer, path: str, visited: set[int]) -> Iterator[tuple[str, keras.layers.Layer]]:

@@ -10,12 +10,14 @@ not fit are all errors, and one message lists all of them.
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from clozework.errors import WeightsError
+from clozework.presets.stored_tensors import StoredTensor
 
 __all__ = ["Computed", "HeadsFirst", "Layer", "WeightMap", "stored_shape"]
 
@@ -64,7 +66,7 @@ class Layer:
         ]
         return [next((name for name in candidates if name in names), candidates[0])]
 
-    def misfit(self, path: str, shape: Sequence[int], tensor: np.ndarray) -> str | None:
+    def misfit(self, path: str, shape: Sequence[int], tensor: StoredTensor) -> str | None:
         expected = stored_shape(path, shape)
         return None if tensor.shape == expected else f"is {tensor.shape}, not {expected}"
 
@@ -92,7 +94,7 @@ class Layer:
 class HeadsFirst(Layer):
     """A `Layer` whose kernel is `(heads, in, head_dim)`, which PyTorch stores as `(out, in)`."""
 
-    def misfit(self, path: str, shape: Sequence[int], tensor: np.ndarray) -> str | None:
+    def misfit(self, path: str, shape: Sequence[int], tensor: StoredTensor) -> str | None:
         heads, width, head_dim = shape
         expected = (heads * head_dim, width)
         return None if tensor.shape == expected else f"is {tensor.shape}, not {expected}"
@@ -137,8 +139,8 @@ class Computed:
     def sources(self, path: str, names: Iterable[str] = ()) -> list[str]:
         return list(self.needs)
 
-    def misfit(self, path: str, shape: Sequence[int], *tensors: np.ndarray) -> str | None:
-        value = self.read_values(*tensors)
+    def misfit(self, path: str, shape: Sequence[int], *tensors: StoredTensor) -> str | None:
+        value = self.read_values(*(tensor.read() for tensor in tensors))
         return None if value.shape == tuple(shape) else f"gives {value.shape}, not {tuple(shape)}"
 
     def read(self, path: str, shape: Sequence[int], *tensors: np.ndarray) -> np.ndarray:
@@ -162,16 +164,16 @@ class WeightMap:
     unused: tuple[str, ...] = ()
 
     def read(
-        self, shapes: Mapping[str, Sequence[int]], tensors: Mapping[str, np.ndarray], where: str
-    ) -> Iterator[tuple[str, np.ndarray]]:
-        """Yields each variable's path and value, taken from a checkpoint one at a time.
+        self, shapes: Mapping[str, Sequence[int]], tensors: Mapping[str, StoredTensor], where: str
+    ) -> dict[str, Callable[[], np.ndarray]]:
+        """Returns by each variable's path what reads its value from a checkpoint.
 
-        Everything is checked before the first value is yielded, so that no model is half filled.
+        All is checked before that, so that no model is half filled, and next to nothing read.
         Variables of optional rows that the checkpoint lacks are left out.
 
         Args:
             shapes: Shape of each variable of the model, by path.
-            tensors: Values of each tensor of the checkpoint, by name.
+            tensors: Each tensor of the checkpoint, by name.
             where: Name of the checkpoint, for messages.
 
         Raises:
@@ -207,8 +209,10 @@ class WeightMap:
                 f"The weights of {where} do not fit the model; {len(misfits)} misfits:\n  {lines}\n"
                 f"Is it another kind of model, or are its config and weights from different ones?"
             )
-        for path, row, sources in plan:
-            yield path, row.read(path, shapes[path], *(tensors[name] for name in sources))
+        return {
+            path: partial(_read, row, path, shapes[path], [tensors[name] for name in sources])
+            for path, row, sources in plan
+        }
 
     def write(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns their tensors for our values: the table read backwards."""
@@ -240,6 +244,10 @@ class WeightMap:
 
     def _is_unused(self, name: str) -> bool:
         return any(_pattern(pattern).fullmatch(name) for pattern in self.unused)
+
+
+def _read(row: Layer | Computed, path: str, shape: Sequence[int], tensors: list[StoredTensor]):
+    return row.read(path, shape, *(tensor.read() for tensor in tensors))
 
 
 def _is_kernel(path: str) -> bool:

@@ -33,7 +33,8 @@ class GenerationStep:
 
     Attributes:
         token_ids: int32 `(batch, tokens)`; those before `index` are there.
-        index: Place of the next token, an int32 scalar.
+        index: Place of the next token, an int32 scalar; `(batch, 1)` where a `LogitsProcessing`
+            looks at rows that are at different places.
         prompt_lengths: int32 `(batch,)`, number of the tokens that were given.
         max_length: Number of tokens that a row has at the end, an int32 scalar.
         stop_token_ids: Ids that end a row; empty where none does.
@@ -44,6 +45,11 @@ class GenerationStep:
     prompt_lengths: Any
     max_length: Any
     stop_token_ids: tuple[int, ...] = ()
+
+    @property
+    def indices(self):
+        """The place of the next token, `(batch, 1)` or `(1, 1)`."""
+        return ops.reshape(ops.cast(self.index, "int32"), (-1, 1))
 
 
 class LogitsProcessing:
@@ -105,8 +111,8 @@ class RepetitionPenalty(LogitsProcessing):
             raise ConfigError(f"`penalty` must be more than 0, not {self.penalty!r}.")
 
     def __call__(self, logits, step):
-        is_there = ops.arange(ops.shape(step.token_ids)[1], dtype="int32") < step.index
-        is_there = ops.broadcast_to(is_there[None, :], ops.shape(step.token_ids))
+        is_there = ops.arange(ops.shape(step.token_ids)[1], dtype="int32")[None] < step.indices
+        is_there = ops.broadcast_to(is_there, ops.shape(step.token_ids))
         seen = _marked(step.token_ids, is_there, ops.shape(logits)[1])
         penalised = ops.where(logits < 0, logits * self.penalty, logits / self.penalty)
         return ops.where(seen, penalised, logits)
@@ -132,12 +138,11 @@ class NoRepeatNgrams(LogitsProcessing):
             return logits
         starts = ops.arange(num_starts, dtype="int32")
         # The sequence that starts there has to lie before the token to be chosen.
-        repeats = ops.broadcast_to(
-            (starts + self.size <= step.index)[None, :], (ops.shape(tokens)[0], num_starts)
-        )
+        rows = ops.shape(tokens)[0]
+        repeats = ops.broadcast_to(starts[None] + self.size <= step.indices, (rows, num_starts))
         for i in range(self.size - 1):
-            place = ops.maximum(ops.cast(step.index, "int32") - (self.size - 1) + i, 0)
-            last = ops.take(tokens, place, axis=1)[:, None]
+            place = ops.maximum(step.indices - (self.size - 1) + i, 0)
+            last = ops.take_along_axis(tokens, ops.broadcast_to(place, (rows, 1)), axis=1)
             repeats = ops.logical_and(repeats, ops.equal(tokens[:, i : i + num_starts], last))
         banned = _marked(tokens[:, self.size - 1 :], repeats, ops.shape(logits)[1])
         return ops.where(banned, float("-inf"), logits)
@@ -158,7 +163,7 @@ class MinLength(LogitsProcessing):
         _check_count("length", self.length, least=0)
 
     def __call__(self, logits, step):
-        return _without_stop_tokens(logits, step, step.index < self.length)
+        return _without_stop_tokens(logits, step, step.indices < self.length)
 
 
 @keras.saving.register_keras_serializable("clozework")
@@ -172,8 +177,8 @@ class MinNewTokens(LogitsProcessing):
         _check_count("count", self.count, least=0)
 
     def __call__(self, logits, step):
-        is_early = step.index - step.prompt_lengths < self.count
-        return _without_stop_tokens(logits, step, is_early[:, None])
+        is_early = step.indices - step.prompt_lengths[:, None] < self.count
+        return _without_stop_tokens(logits, step, is_early)
 
 
 @keras.saving.register_keras_serializable("clozework")
@@ -187,7 +192,7 @@ class ForcedFirstToken(LogitsProcessing):
         _check_count("token_id", self.token_id, least=0)
 
     def __call__(self, logits, step):
-        is_first = ops.equal(step.prompt_lengths, step.index)[:, None]
+        is_first = ops.equal(step.prompt_lengths[:, None], step.indices)
         return ops.where(is_first, _only(self.token_id, logits), logits)
 
 
@@ -202,7 +207,7 @@ class ForcedLastToken(LogitsProcessing):
         _check_count("token_id", self.token_id, least=0)
 
     def __call__(self, logits, step):
-        is_last = ops.equal(step.index, ops.cast(step.max_length, "int32") - 1)
+        is_last = ops.equal(step.indices, ops.cast(step.max_length, "int32") - 1)
         return ops.where(is_last, _only(self.token_id, logits), logits)
 
 

@@ -20,10 +20,9 @@ from clozework.tasks.generation import (
     filled_mask,
     given_lengths,
     rounded_prompts,
-    rounded_rows,
-    rows_of_like_lengths,
     without_prompts,
 )
+from clozework.tasks.generation_batches import TEXTS_AT_ONCE, generated_in_batches
 from clozework.tasks.generation_settings import (
     GENERATION_FILE,
     DefaultSampler,
@@ -38,6 +37,7 @@ from clozework.tasks.prompts import (
     prompt_batches,
 )
 from clozework.tasks.quantization import next_tokens
+from clozework.tasks.refilled_rows import RefilledRows, can_refill
 from clozework.tasks.speculation import Speculation
 from clozework.tasks.streaming import TokenStreamer, text_pieces
 from clozework.tasks.task import Task
@@ -118,6 +118,7 @@ class CausalLM(Task):
         self.generate_function = None
         self._streamer = None
         self._speculation = None
+        self._refilled_rows = None
 
     def empty_cache(self, batch, length):
         """Returns the cache of `batch` rows of `length` tokens before anything is read."""
@@ -183,12 +184,10 @@ class CausalLM(Task):
         generate_function = self._generate_function(assistant_model)
         arrays, is_batched = self._prompts(inputs, max_length)
         ids_name, mask_name = self.prompt_inputs
-        outputs = {ids_name: arrays[ids_name].copy(), mask_name: arrays[mask_name] > 0}
-        for rows in rows_of_like_lengths(arrays, _TEXTS_AT_ONCE):
-            batch = {name: values[rows] for name, values in arrays.items()}
-            generated = self._generate_batch(generate_function, batch, stop_token_ids)
-            for name, values in generated.items():
-                outputs[name][rows] = values
+        refilled_rows = self._rows_to_refill() if assistant_model is None else None
+        outputs = generated_in_batches(
+            self, arrays, stop_token_ids, generate_function, refilled_rows
+        )
         if max_length is None and self._counts_new_tokens():
             # Of a batch, shorter prompts have room for more.
             ends = (arrays[mask_name] > 0).sum(axis=1) + self.generation_settings.max_new_tokens
@@ -343,6 +342,10 @@ class CausalLM(Task):
         compact = {**arrays, ids_name: token_ids, mask_name: mask}
         return compact, {"prompt_tokens": prompt_tokens}
 
+    def prepared_prompts(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns what `compact_prompts` gave, with what is computed of it before generation."""
+        return dict(arrays)
+
     def prepare_labels(self, y):
         if y is None:
             raise InputError(
@@ -478,21 +481,13 @@ class CausalLM(Task):
             self._speculation = Speculation(self, assistant_model)
         return self._speculation.generate
 
-    def _generate_batch(self, generate_function, arrays, stop_token_ids) -> dict[str, np.ndarray]:
-        rows, max_length = arrays[self.prompt_inputs[0]].shape
-        arrays, options = self.compact_prompts(arrays)
-        arrays = {name: rounded_rows(values) for name, values in arrays.items()}
-        with self._in_use:
-            outputs = generate_function(arrays, stop_token_ids=stop_token_ids or None, **options)
-        filled = {name: ops.convert_to_numpy(values) for name, values in outputs.items()}
-        return {name: values[:rows, :max_length] for name, values in filled.items()}
+    def _rows_to_refill(self) -> RefilledRows | None:
+        if self._refilled_rows is None and can_refill(self.sampler):
+            self._refilled_rows = RefilledRows(self, self.sampler, TEXTS_AT_ONCE)
+        return self._refilled_rows
 
     def _program(self, function):
         def changed():
             return self.sampler.variables if isinstance(self.sampler, Sampler) else []
 
         return compiled_program(function, read=lambda: self.variables, changed=changed)
-
-
-# Enough to fill the machine, few enough for caches of long texts to fit in memory.
-_TEXTS_AT_ONCE = 32

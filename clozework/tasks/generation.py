@@ -15,6 +15,7 @@ __all__ = [
     "checked_stop_token_ids",
     "filled_mask",
     "given_lengths",
+    "groups_of_like_lengths",
     "rounded_length",
     "rounded_prompts",
     "rounded_rows",
@@ -71,11 +72,12 @@ def _rounded_room(length: int, longest: int | None) -> int:
     return rounded if longest is None else max(length, min(rounded, longest))
 
 
-def rounded_rows(array: np.ndarray) -> np.ndarray:
-    """Returns an array whose last row is repeated up to a power of two."""
+def rounded_rows(array: np.ndarray, *, repeats_last: bool = True) -> np.ndarray:
+    """Returns an array with more rows, up to a power of two: the last one again, or zeros."""
     rows = array.shape[0]
     more = (1 << (rows - 1).bit_length()) - rows
-    return np.pad(array, ((0, more), *((0, 0),) * (array.ndim - 1)), "edge")
+    mode = "edge" if repeats_last else "constant"
+    return np.pad(array, ((0, more), *((0, 0),) * (array.ndim - 1)), mode)
 
 
 def rows_of_like_lengths(arrays: Mapping[str, np.ndarray], rows_at_once: int) -> list[np.ndarray]:
@@ -90,12 +92,41 @@ def rows_of_like_lengths(arrays: Mapping[str, np.ndarray], rows_at_once: int) ->
     >>> [rows.tolist() for rows in rows_of_like_lengths({"padding_mask": mask}, 2)]
     [[1, 3], [0, 2]]
     """
-    masks = [mask > 0 for name, mask in arrays.items() if name.endswith("padding_mask")]
-    lengths = np.sum([mask.sum(axis=1) for mask in masks], axis=0)
+    lengths = _prompt_lengths(arrays)
     num_rows = len(lengths)
     # One batch stays as it is: random numbers are drawn row by row.
     order = np.argsort(lengths, kind="stable") if num_rows > rows_at_once else np.arange(num_rows)
     return [order[i : i + rows_at_once] for i in range(0, num_rows, rows_at_once)]
+
+
+def groups_of_like_lengths(arrays: Mapping[str, np.ndarray], fewest: int) -> list[np.ndarray]:
+    """Returns numbers of rows in groups, none of which has texts much longer than the others.
+
+    Args:
+        arrays: As in `rows_of_like_lengths`.
+        fewest: Rows of a group; fewer of like lengths go with the next longer ones, or the last.
+
+    Example:
+    >>> mask = np.array([[1, 1, 1, 1], [1, 0, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0]])
+    >>> [rows.tolist() for rows in groups_of_like_lengths({"padding_mask": mask}, 2)]
+    [[1, 2], [0, 3]]
+    """
+    sizes = [(int(length) - 1).bit_length() for length in _prompt_lengths(arrays)]
+    groups: list[list[int]] = [[]]
+    for size in sorted(set(sizes)):
+        groups[-1] += [row for row, own in enumerate(sizes) if own == size]
+        if len(groups[-1]) >= fewest:
+            groups.append([])
+    *whole, rest = groups
+    if whole and len(rest) < fewest:
+        whole[-1] += rest
+        rest = []
+    return [np.array(sorted(rows)) for rows in (*whole, rest) if rows]
+
+
+def _prompt_lengths(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    masks = [mask > 0 for name, mask in arrays.items() if name.endswith("padding_mask")]
+    return np.sum([mask.sum(axis=1) for mask in masks], axis=0)
 
 
 def given_lengths(padding_mask):

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from clozework.backend import allocate_variables, unallocated_variables
@@ -38,27 +39,31 @@ def load_task(cls: type, preset, load_weights: bool, kwargs: Mapping[str, Any]):
     stored = open_stored_model(preset, needs_files=load_weights)
     task_cls = _subclass_of_family(cls, stored)
     task_arguments, backbone_arguments, preprocessor_arguments = _shared_out(task_cls, kwargs)
-    preprocessor = _task_preprocessor(
-        stored, task_cls, task_arguments, preprocessor_arguments, is_optional=not load_weights
-    )
     stored_arguments = stored.task_arguments(task_cls)
     num_classes = task_arguments.get("num_classes")
     keeps_head = num_classes in (None, stored_arguments.get("num_classes"))
     if not keeps_head:
         stored_arguments.pop("label_names", None)
-    arguments = {**stored_arguments, **task_arguments, "preprocessor": preprocessor}
+    arguments = {**stored_arguments, **task_arguments, "preprocessor": None}
     _check_required(task_cls, arguments, stored.name)
-    with unallocated_variables():
-        backbone = arguments.pop("backbone", None)
-        if backbone is None:
-            backbone = stored.backbone_cls(**{**stored.backbone_arguments(), **backbone_arguments})
-        task = task_cls(backbone=backbone, **arguments, compile=False)
-    if load_weights:
-        has_head, absent = stored.fill_task(task, keeps_head=keeps_head)
-        _warn_of_absent(absent if task.needs_pooled_output() else (), stored.name)
-        if not has_head:
-            _warn_of_new_head(task_cls, stored.name)
-    allocate_variables(task)
+    # The vocabulary is read by one core, while others read the weights.
+    with ThreadPoolExecutor(1, thread_name_prefix="clozework-preprocessor") as thread:
+        preprocessor = thread.submit(
+            _task_preprocessor, stored, task_cls, task_arguments, preprocessor_arguments
+        )
+        with unallocated_variables():
+            backbone = arguments.pop("backbone", None)
+            if backbone is None:
+                own = {**stored.backbone_arguments(), **backbone_arguments}
+                backbone = stored.backbone_cls(**own)
+            task = task_cls(backbone=backbone, **arguments, compile=False)
+        if load_weights:
+            has_head, absent = stored.fill_task(task, keeps_head=keeps_head)
+            _warn_of_absent(absent if task.needs_pooled_output() else (), stored.name)
+            if not has_head:
+                _warn_of_new_head(task_cls, stored.name)
+        allocate_variables(task)
+        task.preprocessor = _had(preprocessor, task_cls, stored.name, is_optional=not load_weights)
     if arguments.get("compile", True):
         task.compile()
     return task
@@ -113,16 +118,21 @@ def _shared_out(task_cls: type, kwargs: Mapping[str, Any]) -> tuple[dict, dict, 
     return task, backbone, preprocessor
 
 
-def _task_preprocessor(stored, task_cls, task_arguments, arguments, *, is_optional):
+def _task_preprocessor(stored, task_cls, task_arguments, arguments):
     if "preprocessor" in task_arguments:
         return task_arguments["preprocessor"]
+    return _make_preprocessor(stored, task_cls.preprocessor_cls, arguments)
+
+
+def _had(preprocessor: Future, task_cls: type, where: str, *, is_optional: bool):
+    """Returns the preprocessor that a thread made, or None if it could not and need not be."""
     try:
-        return _make_preprocessor(stored, task_cls.preprocessor_cls, arguments)
+        return preprocessor.result()
     except PresetError as error:
         if not is_optional:
             raise
         warnings.warn(
-            f"{task_cls.__name__} has no preprocessor, as the tokenizer of {stored.name} cannot be "
+            f"{task_cls.__name__} has no preprocessor, as the tokenizer of {where} cannot be "
             f"had: {error}",
             ClozeworkWarning,
             stacklevel=5,

@@ -8,7 +8,8 @@ import numpy as np
 from keras import ops
 
 from clozework.backend import tokens_at_once
-from clozework.data import PackedRows, StreamBatches, plan_batch, plan_steps, read_ahead
+from clozework.data import PackedRows, StreamBatches, plan_batch, plan_steps
+from clozework.reading_ahead import read_ahead
 from clozework.tasks.padding import without_needless_padding
 from clozework.tasks.recorded_model import RecordedModel
 

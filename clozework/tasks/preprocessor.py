@@ -114,7 +114,7 @@ class Preprocessor:
     def __call__(self, x, y=None, sample_weight=None, sequence_length=None):
         """Returns `x` as arrays, with `y` and `sample_weight` where they are given."""
         examples, is_batched = text_examples(x)
-        batch = self.pack(self.encode(examples), sequence_length)
+        batch = self._joined(self._segments(examples), sequence_length)
         if not is_batched:
             batch = {name: values[0] for name, values in batch.items()}
         return with_targets(batch, y, sample_weight)
@@ -127,27 +127,42 @@ class Preprocessor:
         Raises:
             InputError: If examples have different numbers of segments.
         """
-        segments = [(example,) if isinstance(example, str) else example for example in examples]
-        num_segments = {len(example) for example in segments} or {1}
-        if len(num_segments) > 1:
-            raise InputError(
-                f"All texts of a batch must have the same number of segments. Received examples "
-                f"with {' and '.join(map(str, sorted(num_segments)))} segments."
-            )
-        texts = [text for example in segments for text in example]
-        ids = self.tokenizer.encode_ids(texts, special_tokens_in_strings=special_tokens_in_strings)
-        step = num_segments.pop()
-        return [tuple(ids[i : i + step]) for i in range(0, len(ids), step)]
+        segments = self._segments(examples, special_tokens_in_strings=special_tokens_in_strings)
+        return list(zip(*segments, strict=True))
 
     def pack(
         self, examples: Sequence[tuple[list[int], ...]], sequence_length: int | None = None
     ) -> dict[str, np.ndarray]:
         """Joins the segments of each example to one row with the model's special tokens."""
+        segments = tuple(list(segment) for segment in zip(*examples, strict=True)) or ([],)
+        return self._joined(segments, sequence_length)
+
+    def _segments(
+        self, examples: Sequence[Any], *, special_tokens_in_strings: bool = False
+    ) -> tuple[list[list[int]], ...]:
+        """Returns the ids of all first segments, of all second ones, and so on."""
+        num_segments = {1 if isinstance(e, str) else len(e) for e in examples} or {1}
+        if len(num_segments) > 1:
+            raise InputError(
+                f"All texts of a batch must have the same number of segments. Received examples "
+                f"with {' and '.join(map(str, sorted(num_segments)))} segments."
+            )
+        texts: list[str] = []
+        for example in examples:
+            texts += (example,) if isinstance(example, str) else example
+        ids = self.tokenizer.encode_ids(texts, special_tokens_in_strings=special_tokens_in_strings)
+        step = num_segments.pop()
+        # No tuple for each text: Python's collector would look at everything, again and again.
+        return tuple(ids[i::step] for i in range(step))
+
+    def _joined(
+        self, segments: tuple[list[list[int]], ...], sequence_length: int | None
+    ) -> dict[str, np.ndarray]:
         length = self.sequence_length if sequence_length is None else sequence_length
         tokenizer = self.tokenizer
-        num_segments = len(examples[0]) if examples else 1
-        num_specials = 2 + tokenizer.num_separators * (num_segments - 1)
-        needed = np.array([sum(map(len, example)) + num_specials for example in examples], "int64")
+        num_specials = 2 + tokenizer.num_separators * (len(segments) - 1)
+        lengths = (np.fromiter(map(len, rows), "int64", len(rows)) for rows in segments)
+        needed: np.ndarray = np.add.reduce([*lengths]) + num_specials
         packer = MultiSegmentPacker(
             sequence_length=length,
             start_value=tokenizer.start_token_id,
@@ -156,7 +171,6 @@ class Preprocessor:
             pad_value=tokenizer.pad_token_id,
             truncate=self.truncate,
         )
-        segments = tuple(list(segment) for segment in zip(*examples, strict=True)) or ([],)
         token_ids, segment_ids = packer(segments)
         self._warn_if_cut(needed, length)
         mask = np.arange(length) < np.minimum(needed, length)[:, None]

@@ -9,21 +9,27 @@ import keras
 import numpy as np
 from keras import ops
 
-from clozework.backend import computed_once
+from clozework.backend import compiled_program, computed_once
 from clozework.data import named_texts, open_stream
 from clozework.errors import InputError
 from clozework.layers import KeyValueCache, LogitsBias
 from clozework.presets.hugging_face import write_json
 from clozework.samplers.beams import repeated
 from clozework.tasks.causal_lm import CausalLM
-from clozework.tasks.generation import rounded_length
+from clozework.tasks.generation import rounded_length, rounded_rows
 from clozework.tasks.generation_settings import GENERATION_FILE
+from clozework.tasks.packed_texts import packed_batch
 from clozework.tasks.padding import without_needless_padding
 from clozework.tasks.saving import special_token_ids
 from clozework.tasks.text_inputs import text_examples
 from clozework.tasks.text_windows import text_windows
 
 __all__ = ["Seq2SeqLM"]
+
+# The encoder's vectors, where they are computed before generation.
+_ENCODED = "encoder_hidden_states"
+# Tokens that most texts of decoders begin with.
+_USUAL_START = 2
 
 
 class Seq2SeqLM(CausalLM):
@@ -45,6 +51,11 @@ class Seq2SeqLM(CausalLM):
     def __init__(self, backbone, preprocessor=None, *, generation_settings=None, **kwargs):
         self.logits_bias = LogitsBias(dtype=backbone.dtype_policy, name="logits_bias")
         super().__init__(backbone, preprocessor, generation_settings=generation_settings, **kwargs)
+        self._encoder_program = compiled_program(
+            lambda packed: self.call_encoder(packed["token_ids"], packed["padding_mask"]),
+            read=lambda: self.variables,
+            changed=lambda: (),
+        )
 
     def logits(self, vectors):
         return self.logits_bias(super().logits(vectors))
@@ -175,7 +186,11 @@ class Seq2SeqLM(CausalLM):
 
     def read_prompts(self, inputs, prompt_tokens, num_places=None):
         encoder_mask = ops.cast(inputs["encoder_padding_mask"], "int32")
-        encoded = self.call_encoder(ops.cast(inputs["encoder_token_ids"], "int32"), encoder_mask)
+        if _ENCODED in inputs:
+            encoded = ops.convert_to_tensor(inputs[_ENCODED])
+        else:
+            token_ids = ops.cast(inputs["encoder_token_ids"], "int32")
+            encoded = self.call_encoder(token_ids, encoder_mask)
         token_ids = ops.cast(inputs["decoder_token_ids"], "int32")
         batch, length = token_ids.shape
         rooms = (num_places or length, encoded.shape[1])
@@ -215,11 +230,21 @@ class Seq2SeqLM(CausalLM):
 
     def compact_prompts(self, arrays: Mapping[str, np.ndarray]) -> tuple[dict, dict[str, Any]]:
         compact, options = super().compact_prompts(arrays)
+        if (arrays[self.prompt_inputs[1]] > 0).sum(axis=1).max(initial=0) <= _USUAL_START:
+            options["prompt_tokens"] = min(_USUAL_START, options["prompt_tokens"])
         mask = arrays["encoder_padding_mask"]
         used = int((mask > 0).sum(axis=1).max(initial=1))
         length = min(mask.shape[1], rounded_length(used))
         compact.update({name: arrays[name][:, :length] for name in _of_encoder(arrays)})
         return compact, options
+
+    def prepared_prompts(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the arrays with the encoder's vectors, where texts can share its rows."""
+        is_token = arrays["encoder_padding_mask"] > 0
+        is_at_start = np.arange(is_token.shape[1]) < is_token.sum(axis=1, keepdims=True)
+        if not np.array_equal(is_token, is_at_start):
+            return dict(arrays)
+        return {**arrays, _ENCODED: self._encoded(arrays)}
 
     def has_task_weights(self) -> bool:
         """Returns whether a bias of the logits is not zero: KerasHub's models have none."""
@@ -235,6 +260,21 @@ class Seq2SeqLM(CausalLM):
         content = {**special_token_ids(self), **self.hugging_face_config()}
         content.update(self.generation_settings.stated())
         write_json(directory / GENERATION_FILE, content)
+
+    def _encoded(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns the encoder's vectors `(batch, tokens, hidden_dim)` of texts that share rows."""
+        texts = {
+            name: rounded_rows(arrays[f"encoder_{name}"], repeats_last=False)
+            for name in ("token_ids", "padding_mask")
+        }
+        step = packed_batch(self, texts)
+        with self._in_use:
+            vectors = ops.convert_to_numpy(self._encoder_program(step.pack(texts)))
+        shape = arrays["encoder_token_ids"].shape
+        encoded = np.zeros((*shape, vectors.shape[-1]), vectors.dtype)
+        for text in range(len(encoded)):
+            encoded[text, : step.lengths[text]] = step.take(vectors, text, axis=1)
+        return encoded
 
     def _prediction_batch(self, x, y, sample_weight):
         (inputs,) = super()._prediction_batch(x, y, sample_weight)

@@ -60,7 +60,9 @@ class Speculation:
         mask = ops.cast(inputs[mask_name], "bool")
         rows = token_ids.shape[0]
         _, cache, context = model.read_prompts(inputs, prompt_tokens)
-        _, draft_cache, draft_context = assistant.read_prompts(inputs, prompt_tokens)
+        # What the model has computed of its inputs is its own.
+        own_inputs = {name: inputs[name] for name in assistant.backbone.input_names}
+        _, draft_cache, draft_context = assistant.read_prompts(own_inputs, prompt_tokens)
 
         def verify_next(prompt, cache, index, count):
             # Each logit is that of the token behind.

@@ -40,6 +40,7 @@ class TokenStreamer:
         max_length = arrays[ids_name].shape[1]
         index = int((arrays[mask_name] > 0).sum())
         arrays, options = model.compact_prompts(arrays)
+        arrays = model.prepared_prompts(arrays)
         state: dict[str, Any] = {
             "token_ids": arrays[ids_name],
             "prompt_length": np.array([index], "int32"),

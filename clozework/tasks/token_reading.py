@@ -16,7 +16,7 @@ class TokenPlaces(NamedTuple):
 
     Attributes:
         positions: `(batch, tokens)`, in their texts.
-        key_positions: `(places,)`, of what stands in the cache.
+        key_positions: `(places,)` or `(batch, places)`, of what stands in the cache.
         attention_mask: Booleans `(batch, tokens, places)`: which places belong to their texts.
     """
 

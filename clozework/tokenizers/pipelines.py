@@ -1,13 +1,17 @@
 """The Rust pipelines behind `WordPieceTokenizer` and `BytePairTokenizer`."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import tokenizers
 from tokenizers import processors
 
+from clozework.reading_ahead import read_ahead
 from clozework.tokenizers.tokenizer import Encoding
 
 __all__ = ["Pipeline"]
+
+_TEXTS_AT_ONCE = 1024
 
 
 class Pipeline:
@@ -49,10 +53,16 @@ class Pipeline:
 
     def encode_ids(self, texts: list, recognised: bool, *, is_split: bool = False):
         """Returns the ids of each text, or of each list of words where `is_split`."""
-        encodings = self._version(recognised).encode_batch_fast(
-            texts, is_pretokenized=is_split, add_special_tokens=False
+        encode = partial(
+            self._version(recognised).encode_batch_fast,
+            is_pretokenized=is_split,
+            add_special_tokens=False,
         )
-        return [encoding.ids for encoding in encodings]
+        if len(texts) <= _TEXTS_AT_ONCE:
+            return [encoding.ids for encoding in encode(texts)]
+        # The library uses all cores, but one while its results become lists.
+        parts = (texts[i : i + _TEXTS_AT_ONCE] for i in range(0, len(texts), _TEXTS_AT_ONCE))
+        return [encoding.ids for part in read_ahead(map(encode, parts)) for encoding in part]
 
     def decode(self, rows: list[list[int]]) -> list[str]:
         """Returns the text of each row of ids."""

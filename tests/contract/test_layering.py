@@ -10,12 +10,13 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "clozework"
 
-BOTTOM = {"backend", "caches", "chosen_backend", "errors"}
+BOTTOM = {"backend", "caches", "chosen_backend", "errors", "reading_ahead"}
 ISLANDS = {"data", "layers", "presets", "samplers", "tokenizers"}
 # Part of the package -> the other parts that it may import.
 MAY_IMPORT = {
     "errors": set(),
     "caches": set(),
+    "reading_ahead": set(),
     "backend": {"caches"},
     "chosen_backend": {"errors"},
     **dict.fromkeys(ISLANDS, BOTTOM),

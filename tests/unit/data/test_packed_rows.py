@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clozework.data import FIRST_TOKENS, plan_batch, plan_steps, read_ahead
+from clozework.data import FIRST_TOKENS, plan_batch, plan_steps
 
 
 def realistic_lengths(count, seed=0):
@@ -165,14 +165,3 @@ def test_values_of_tokens_come_back_as_they_went():
     spread = batch.spread(values)
     for text, length in enumerate([2, 4, 3]):
         np.testing.assert_array_equal(batch.take(spread, text, axis=1), values[text, :length])
-
-
-def test_an_error_comes_where_the_item_would_have_come():
-    def items():
-        yield 1
-        raise ValueError("no second one")
-
-    ahead = read_ahead(items())
-    assert next(ahead) == 1
-    with pytest.raises(ValueError, match="no second one"):
-        next(ahead)

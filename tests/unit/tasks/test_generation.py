@@ -9,7 +9,8 @@ import pytest
 
 from clozework import models, samplers
 from clozework.errors import ClozeworkWarning, ConfigError, InputError
-from clozework.tasks import causal_lm as module
+from clozework.tasks import causal_lm as causal_lm_module
+from clozework.tasks import generation_batches
 from clozework.tasks.generation import filled_mask, rounded_rows
 from clozework.tasks.streaming import text_pieces
 from tests.contract.families import FAMILIES, tiny_backbone, tiny_preprocessor, tiny_task
@@ -77,7 +78,8 @@ def test_a_cache_may_be_one_array_as_in_keras_hub(causal_lm):
 def test_a_text_is_the_same_alone_in_a_batch_and_behind_others(causal_lm, monkeypatch):
     together = causal_lm.generate(PROMPTS, max_length=12)
     assert together == [causal_lm.generate(text, max_length=12) for text in PROMPTS]
-    monkeypatch.setattr(module, "_TEXTS_AT_ONCE", 4)
+    for module in (causal_lm_module, generation_batches):
+        monkeypatch.setattr(module, "TEXTS_AT_ONCE", 4)
     assert causal_lm.generate(PROMPTS * 2, max_length=12) == together * 2
     assert [text.startswith(prompt) for text, prompt in zip(together, PROMPTS, strict=True)]
 

@@ -1,4 +1,4 @@
-"""The next batch is made while the last one is computed."""
+"""A thread makes what comes next, while the last thing is used."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
