@@ -1,8 +1,8 @@
 """Pretrained text models on Keras 3: fill masks, classify and fine-tune on raw strings.
 
 `import clozework as keras_hub` carries a KerasHub script over. Importing the package is cheap:
-the sub-packages `models`, `layers`, `samplers` and `tokenizers` are imported when they are first
-used, and Keras with them.
+the sub-packages `models`, `layers`, `samplers`, `tokenizers`, `callbacks`, `bulk` and `training`
+are imported when they are first used, and Keras with them.
 """
 
 import importlib
@@ -10,9 +10,21 @@ import importlib
 from clozework.chosen_backend import prepare_backend, require_backend
 
 __version__ = "0.1.0"
-__all__ = ["backend_choice", "layers", "models", "samplers", "tokenizers", "version"]
+__all__ = [
+    "backend_choice",
+    "bulk",
+    "callbacks",
+    "layers",
+    "models",
+    "samplers",
+    "tokenizers",
+    "training",
+    "version",
+]
 
-_SUB_PACKAGES = frozenset({"layers", "models", "samplers", "tokenizers"})
+_SUB_PACKAGES = frozenset(
+    {"bulk", "callbacks", "layers", "models", "samplers", "tokenizers", "training"}
+)
 
 # Has to happen before anyone imports Keras, which would fail without TensorFlow.
 backend_choice = prepare_backend()

@@ -18,6 +18,8 @@ __all__ = [
     "known_values",
     "matmul",
     "own_attributes",
+    "random_states",
+    "set_random_states",
     "tokens_at_once",
     "unallocated_variables",
     "unused_weights_allowed",
@@ -373,6 +375,37 @@ def own_attributes(layer) -> dict:
 
     modules = layer._modules if keras.backend.backend() == "torch" else {}
     return {**vars(layer), **modules}
+
+
+def random_states() -> list:
+    """Returns the states of the random numbers that no variable holds, as arrays.
+
+    PyTorch draws dropout from generators of its own, one for each device.
+    """
+    import keras
+
+    if keras.backend.backend() != "torch":
+        return []
+    import torch
+
+    states = [torch.get_rng_state()]
+    if torch.cuda.is_available():
+        states += torch.cuda.get_rng_state_all()
+    return [state.numpy() for state in states]
+
+
+def set_random_states(states) -> None:
+    """Sets what `random_states` returned, perhaps on a machine with other devices."""
+    import keras
+
+    if keras.backend.backend() != "torch" or not states:
+        return
+    import torch
+
+    of_cpu, *of_devices = (torch.from_numpy(state.copy()) for state in states)
+    torch.set_rng_state(of_cpu)
+    if torch.cuda.is_available() and len(of_devices) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(of_devices)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from clozework.cli.fill import fill
 from clozework.cli.info import info
 from clozework.cli.presets import presets
 from clozework.cli.tag import tag
+from clozework.cli.train import train
 from clozework.errors import ClozeworkError
 
 __all__ = ["application", "main"]
@@ -65,6 +66,7 @@ application.add_command(classify)
 application.add_command(tag)
 application.add_command(embed)
 application.add_command(answer)
+application.add_command(train)
 application.add_command(presets)
 application.add_command(info)
 application.add_command(convert)

@@ -4,6 +4,7 @@ from typing import IO
 
 import click
 
+from clozework.cli.files import file_options, run_on_file
 from clozework.cli.loading import DTYPE_OPTION, PRESET_HELP, load_task
 from clozework.cli.printing import print_json
 from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
@@ -15,8 +16,15 @@ _DEFAULT_PRESET = "deberta_v3_tiny_en_demo"
 
 @click.command(short_help="Give one vector for each text.")
 @text_arguments
+@file_options
 @click.option(
-    "--preset", default=_DEFAULT_PRESET, show_default=True, help=f"The model. {PRESET_HELP}"
+    "-m",
+    "--model",
+    "--preset",
+    "preset",
+    default=_DEFAULT_PRESET,
+    show_default=True,
+    help=f"The model. {PRESET_HELP}",
 )
 @click.option("--prompt-name", metavar="NAME", help="Which of the model's prompts to put first.")
 @click.option("--truncate-dim", type=click.IntRange(min=1), help="How many numbers to keep.")
@@ -31,19 +39,31 @@ def embed(
     truncate_dim: int | None,
     dtype: str | None,
     as_json: bool,
+    job: dict | None,
 ) -> None:
     """Gives one vector for each text: `clozework embed "the heaven and the earth"`
 
     Without --json each text is a line of numbers. The TEXT `-` stands for the lines of the standard
-    input.
+    input. Of a file, `--input texts.csv --output vectors.parquet`, each row gets its vector.
     """
-    given = given_texts(texts, files)
+    given = [] if job else given_texts(texts, files)
     embedder = load_task("TextEmbedder", preset, dtype)
     options = {"prompt_name": prompt_name, "truncate_dim": truncate_dim}
-    vectors = in_parts(lambda part: embedder.embed(part, **options), given, "Embedding")
-    rows = [vector.tolist() for vector in vectors]
+
+    def verb(part):
+        return embedder.embed(part, **options)
+
+    if job:
+        about = {"verb": "embed", "model": preset, "dtype": dtype, **options}
+        run_on_file(job, verb, _as_fields, about=about, as_json=as_json)
+        return
+    rows = [vector.tolist() for vector in in_parts(verb, given, "Embedding")]
     if as_json:
         print_json([{"input": text, "vector": row} for text, row in zip(given, rows, strict=True)])
         return
     for row in rows:
         click.echo(" ".join(f"{number:.6g}" for number in row))
+
+
+def _as_fields(vector) -> dict:
+    return {"vector": vector.tolist()}

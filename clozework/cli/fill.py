@@ -1,11 +1,13 @@
 """`clozework fill`: which words fit into a gap."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import IO
 
 import click
 
+from clozework.cli.files import file_options, run_on_file
 from clozework.cli.loading import DTYPE_OPTION, load_task
 from clozework.cli.printing import print_json, say
 from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
@@ -17,7 +19,16 @@ _DEFAULT_PRESET = "deberta_v3_tiny_en_demo"
 
 @click.command(short_help="Fill the masks of texts.")
 @text_arguments
-@click.option("--preset", default=_DEFAULT_PRESET, show_default=True, help="The model to ask.")
+@file_options
+@click.option(
+    "-m",
+    "--model",
+    "--preset",
+    "preset",
+    default=_DEFAULT_PRESET,
+    show_default=True,
+    help="The model to ask.",
+)
 @click.option(
     "--top-k",
     type=click.IntRange(min=1),
@@ -35,6 +46,7 @@ def fill(
     files: tuple[IO[str], ...],
     dtype: str | None,
     as_json: bool,
+    job: dict | None,
 ) -> None:
     """Fills the masks of texts: `clozework fill "The capital of France is [MASK]."`
 
@@ -42,9 +54,21 @@ def fill(
     The TEXT `-` stands for the lines of the standard input. PRESET is a built-in name, a directory,
     `hf://organisation/name` or `kaggle://organisation/model/framework/variation`.
     """
-    given = given_texts(texts, files)
+    given = [] if job else given_texts(texts, files)
     masked_lm = load_task("MaskedLM", preset, dtype)
-    asked = _with_masks_of(masked_lm.preprocessor.tokenizer, given)
+    tokenizer = masked_lm.preprocessor.tokenizer
+    told: set[str] = set()
+    if job:
+        run_on_file(
+            job,
+            lambda part: masked_lm.fill(_with_masks_of(tokenizer, part, told), top_k=top_k),
+            _as_fields,
+            about={"verb": "fill", "model": preset, "dtype": dtype, "top_k": top_k},
+            problem_of=lambda text: "" if _masks_in(text) else f"it has no {tokenizer.mask_token}",
+            as_json=as_json,
+        )
+        return
+    asked = _with_masks_of(tokenizer, given, told)
     filled = list(in_parts(lambda part: masked_lm.fill(part, top_k=top_k), asked, "Filling"))
     if as_json:
         print_json(
@@ -57,12 +81,15 @@ def fill(
     click.echo("\n\n".join(_as_text(result) for result in filled))
 
 
-def _with_masks_of(tokenizer, texts: Sequence[str]) -> list[str]:
-    """Puts the model's mask in place of another model's, where a text has only that one."""
+def _with_masks_of(tokenizer, texts: Sequence[str], told: set[str]) -> list[str]:
+    """Puts the model's mask in place of another model's, where a text has only that one.
+
+    Of each other mask the user is `told` once.
+    """
     mask = tokenizer.mask_token
     results, replaced = [], set()
     for i, text in enumerate(texts, start=1):
-        found = [other for other in _masks() if other in text]
+        found = _masks_in(text)
         if not found:
             raise click.ClickException(
                 f"Text {i} has no mask: {text!r}. Write {mask} where a word is wanted."
@@ -71,17 +98,27 @@ def _with_masks_of(tokenizer, texts: Sequence[str]) -> list[str]:
             text = text.replace(found[0], mask)
             replaced.update(found)
         results.append(text)
-    for other in sorted(replaced):
+    for other in sorted(replaced - told):
+        told.add(other)
         say(f"{other} was read as {mask}, which is the mask of this model.")
     return results
 
 
-def _masks() -> set[str]:
+def _as_fields(filled) -> dict:
+    return {"filled": filled.text, "masks": dataclasses.asdict(filled)["masks"]}
+
+
+def _masks_in(text: str) -> list[str]:
+    return [mask for mask in _masks() if mask in text]
+
+
+@functools.cache
+def _masks() -> frozenset[str]:
     """Returns the masks of all families."""
     from clozework.presets import families
 
     roles = [family.tokenizer.special_tokens_by_role for family in families()]
-    return {special["mask"] for special in roles if "mask" in special}
+    return frozenset(special["mask"] for special in roles if "mask" in special)
 
 
 def _as_text(filled) -> str:

@@ -5,6 +5,7 @@ from typing import IO
 
 import click
 
+from clozework.cli.files import file_options, run_on_file
 from clozework.cli.loading import DTYPE_OPTION, PRESET_HELP, load_task
 from clozework.cli.printing import print_json
 from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
@@ -14,7 +15,15 @@ __all__ = ["tag"]
 
 @click.command(short_help="Find names, places and the like in texts.")
 @text_arguments
-@click.option("--preset", required=True, help=f"The token classifier. {PRESET_HELP}")
+@file_options
+@click.option(
+    "-m",
+    "--model",
+    "--preset",
+    "preset",
+    required=True,
+    help=f"The token classifier. {PRESET_HELP}",
+)
 @click.option("--threshold", type=float, help="Lowest score of an entity that is given.")
 @click.option(
     "--aggregation",
@@ -34,24 +43,38 @@ def tag(
     aggregation: str,
     dtype: str | None,
     as_json: bool,
+    job: dict | None,
 ) -> None:
-    """Finds entities in texts: `clozework tag --preset PRESET "Ada Lovelace went to London."`
+    """Finds entities in texts: `clozework tag -m MODEL "Ada Lovelace went to London."`
 
-    The TEXT `-` stands for the lines of the standard input.
+    The TEXT `-` stands for the lines of the standard input. Of a file, `--input letters.csv
+    --output found.csv`, each row gets its entities.
     """
-    given = given_texts(texts, files)
+    given = [] if job else given_texts(texts, files)
     tagger = load_task("TokenClassifier", preset, dtype)
     options = {"threshold": threshold, "aggregation": aggregation}
-    results = list(in_parts(lambda part: tagger.tag(part, **options), given, "Tagging"))
+
+    def verb(part):
+        return tagger.tag(part, **options)
+
+    if job:
+        about = {"verb": "tag", "model": preset, "dtype": dtype, **options}
+        run_on_file(job, verb, _as_fields, about=about, as_json=as_json)
+        return
+    results = list(in_parts(verb, given, "Tagging"))
     if as_json:
         print_json(
             [
-                {"input": text, "entities": [dataclasses.asdict(entity) for entity in entities]}
+                {"input": text, **_as_fields(entities)}
                 for text, entities in zip(given, results, strict=True)
             ]
         )
         return
     click.echo("\n\n".join(map(_as_text, given, results)))
+
+
+def _as_fields(entities) -> dict:
+    return {"entities": [dataclasses.asdict(entity) for entity in entities]}
 
 
 def _as_text(text: str, entities) -> str:

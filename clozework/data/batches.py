@@ -67,9 +67,7 @@ class CollectionBatches(keras.utils.PyDataset):
         self._source = source
         self._finish = finish
         self._seed = _seed(seed) if shuffle else None
-        self._epoch = -1
-        self._order = self._epoch_order(0)
-        self._has_begun = False
+        self.start_at(0, self._seed)
         self.num_examples = source.num_examples
         self.has_labels = source.has_labels
 
@@ -90,7 +88,23 @@ class CollectionBatches(keras.utils.PyDataset):
         if index == 0:
             self._epoch += 1
             self._order = self._epoch_order(self._epoch)
+        return self.batch(index)
+
+    def batch(self, index: int) -> tuple:
+        """Returns a batch in the order of this epoch."""
         return self._finish(*self._source.batch(index, self._order))
+
+    def start_at(self, epoch: int, seed: int | None) -> None:
+        """Makes an epoch the next one, in its order by a seed, where there is another each time."""
+        self._seed = None if self._seed is None else seed
+        self._first_epoch = epoch
+        self._epoch = epoch - 1
+        self._order = self._epoch_order(epoch)
+        self._has_begun = False
+
+    def rest_of_epoch(self, start: int) -> "_RestOfEpoch":
+        """Returns the batches of the next epoch from one on."""
+        return _RestOfEpoch(self, start)
 
     def on_epoch_begin(self) -> None:
         self._source.on_epoch_begin()
@@ -99,7 +113,7 @@ class CollectionBatches(keras.utils.PyDataset):
         # Keras calls this first before any epoch, when it may have read a batch to build the model.
         if not self._has_begun:
             self._has_begun = True
-            self._epoch = -1
+            self._epoch = self._first_epoch - 1
         self._source.on_epoch_end()
 
     def distinct_labels(self) -> list[str] | None:
@@ -120,6 +134,21 @@ class CollectionBatches(keras.utils.PyDataset):
         if self._seed is None:
             return np.arange(self._source.order_size)
         return np.random.default_rng((self._seed, epoch)).permutation(self._source.order_size)
+
+
+class _RestOfEpoch(keras.utils.PyDataset):
+    """The last batches of an epoch."""
+
+    def __init__(self, batches: CollectionBatches, start: int):
+        super().__init__()
+        self._batches = batches
+        self._start = start
+
+    def __len__(self) -> int:
+        return len(self._batches) - self._start
+
+    def __getitem__(self, index: int) -> tuple:
+        return self._batches.batch(self._start + index)
 
 
 class StreamBatches(DataAdapter):

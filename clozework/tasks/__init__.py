@@ -22,6 +22,7 @@ from clozework.tasks.masked_lm_preprocessor import MaskedLMPreprocessor
 from clozework.tasks.pooled_output_backbone import PooledOutputBackbone
 from clozework.tasks.preprocessor import Preprocessor
 from clozework.tasks.question_answerer import QuestionAnswerer
+from clozework.tasks.resuming import Resumable
 from clozework.tasks.seq2seq_lm import Seq2SeqLM
 from clozework.tasks.seq2seq_lm_preprocessor import Seq2SeqLMPreprocessor
 from clozework.tasks.task import Task
@@ -55,6 +56,7 @@ __all__ = [
     "PresetDescription",
     "QuestionAnswerer",
     "RankedDocument",
+    "Resumable",
     "Seq2SeqLM",
     "Seq2SeqLMPreprocessor",
     "Task",

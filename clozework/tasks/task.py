@@ -30,6 +30,7 @@ from clozework.tasks.packed_texts import (
 from clozework.tasks.packing_model import PackingModel
 from clozework.tasks.padding import without_needless_padding
 from clozework.tasks.quantization import quantize_if_agreeing
+from clozework.tasks.resuming import fit_resumably
 from clozework.tasks.saving import export_task, save_task
 from clozework.tasks.task_parts import check_parts, check_preprocessor
 from clozework.tasks.text_inputs import holds_text
@@ -189,10 +190,12 @@ class Task(PackingModel):
         if class_weight is not None:
             dataset.weigh_classes(self.prepare_class_weight(class_weight))
         with unused_weights_allowed(), quiet_end_of_stream(dataset, validation_data):
-            history = super().fit(
+            history = fit_resumably(
+                self,
+                super().fit,
                 dataset,
+                seed=seed,
                 validation_data=validation_data,
-                shuffle=False,
                 epochs=epochs,
                 steps_per_epoch=steps_per_epoch,
                 validation_steps=validation_steps,

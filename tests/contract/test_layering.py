@@ -24,7 +24,10 @@ MAY_IMPORT = {
     "tokenizers": BOTTOM | {"presets"},
     "tasks": BOTTOM | ISLANDS,
     "models": BOTTOM | ISLANDS | {"tasks"},
-    "cli": BOTTOM | ISLANDS | {"tasks", "models"},
+    "callbacks": BOTTOM | ISLANDS | {"tasks"},
+    "bulk": BOTTOM,
+    "training": BOTTOM | ISLANDS | {"tasks", "models", "bulk"},
+    "cli": BOTTOM | ISLANDS | {"tasks", "models", "bulk", "training"},
     "__main__": {"cli"},
     "server": BOTTOM | ISLANDS | {"tasks", "models"},
 }

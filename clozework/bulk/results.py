@@ -1,0 +1,222 @@
+"""Results that are written while they are made, and can be gone on with after an interrupt.
+
+Rows are appended to a file with another name, and a small file beside it says how much of that is
+whole. What stands behind is cut off when the job goes on.
+"""
+
+import csv
+import importlib
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clozework.errors import ConfigError, InputError, MissingPackageError
+
+__all__ = ["Results"]
+
+_ROWS_OF_PARQUET = 1024
+
+
+class Results:
+    """The rows of one job on their way to a file.
+
+    Args:
+        path: Where they are to be in the end: `.jsonl`, `.csv`, `.tsv` or `.parquet`.
+        description: What the job is about: it goes on only where it is the same.
+        is_resumed: Whether to go on with what an earlier run left, if there is anything.
+
+    Raises:
+        ConfigError: If something is there already, or an earlier run was about something else.
+        MissingPackageError: If Parquet is asked for without pyarrow.
+    """
+
+    def __init__(self, path, description: Mapping[str, Any], *, is_resumed: bool):
+        self.path = Path(path)
+        self._kind = self.path.suffix.lower()
+        if self._kind not in _KINDS:
+            raise ConfigError(
+                f"{self.path.name!r} is of no kind that can be written. Its name has to end with "
+                f"one of: {', '.join(_KINDS)}."
+            )
+        if self._kind == ".parquet":
+            _arrow()
+        self._description = json.loads(json.dumps(description))
+        self._partial = self.path.with_name(f"{self.path.name}.partial")
+        self._rejected = self.path.with_name(f"{self.path.name}.rejected.jsonl")
+        self._journal = self.path.with_name(f"{self.path.name}.journal")
+        self._columns: tuple[str, ...] = ()
+        self.num_read = self.num_written = self.num_rejected = 0
+        self._sizes = {"results": 0, "rejected": 0}
+        if is_resumed and self._journal.exists():
+            self._go_on()
+        else:
+            self._begin(is_resumed)
+        self._streams = {
+            "results": self._partial.open("r+b"),
+            "rejected": self._rejected.open("r+b"),
+        }
+        for name, stream in self._streams.items():
+            stream.truncate(self._sizes[name])
+            stream.seek(self._sizes[name])
+
+    def add(self, rows: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]]) -> None:
+        """Writes the results of some more rows of the source, whole or not at all."""
+        self._streams["results"].write(self._encoded(rows))
+        self._streams["rejected"].write(_as_json_lines(rejected))
+        for name, stream in self._streams.items():
+            stream.flush()
+            os.fsync(stream.fileno())
+            self._sizes[name] = stream.tell()
+        self.num_read += len(rows) + len(rejected)
+        self.num_written += len(rows)
+        self.num_rejected += len(rejected)
+        self._write_journal()
+
+    def finish(self) -> None:
+        """Gives the file its name, once all rows are in it."""
+        self.close()
+        if self._kind == ".parquet":
+            whole = self._partial.with_suffix(".whole")
+            _write_parquet(whole, self._partial)
+            self._partial.unlink()
+            self._partial = whole
+        if not self.num_rejected:
+            self._rejected.unlink()
+        self._partial.replace(self.path)
+        self._journal.unlink()
+
+    def close(self) -> None:
+        """Closes the files; the job can be gone on with."""
+        for stream in self._streams.values():
+            stream.close()
+
+    def __enter__(self) -> "Results":
+        return self
+
+    def __exit__(self, *_error) -> None:
+        self.close()
+
+    def _begin(self, is_resumed: bool) -> None:
+        if self.path.exists():
+            what = "is there already; the job is done" if is_resumed else "is there already"
+            raise ConfigError(f"{str(self.path)!r} {what}. Delete it, or name another file.")
+        if self._journal.exists():
+            raise ConfigError(
+                f"{str(self._partial)!r} was left by an earlier run. Go on with it (`--resume`), "
+                f"or delete it and {self._journal.name!r}."
+            )
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._partial.write_bytes(b"")
+        self._rejected.write_bytes(b"")
+        self._write_journal()
+
+    def _go_on(self) -> None:
+        try:
+            journal = json.loads(self._journal.read_text("utf-8"))
+            description, sizes = journal["description"], dict(journal["sizes"])
+            self.num_read, self.num_written, self.num_rejected = journal["counts"]
+            self._columns = tuple(journal["columns"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{str(self._journal)!r} is damaged. Delete it and begin anew."
+            ) from error
+        changed = sorted(
+            name
+            for name in {*description, *self._description}
+            if description.get(name) != self._description.get(name)
+        )
+        if changed:
+            told = ", ".join(f"{name} was {description.get(name)!r}" for name in changed)
+            raise ConfigError(
+                f"The earlier run that left {str(self._partial)!r} was another one: {told}. Repeat "
+                f"it as it was, or delete {self._journal.name!r} and begin anew."
+            )
+        for name, file in (("results", self._partial), ("rejected", self._rejected)):
+            if not file.exists() or file.stat().st_size < sizes[name]:
+                raise InputError(
+                    f"{str(file)!r} has lost what an earlier run wrote. Delete "
+                    f"{self._journal.name!r} and begin anew."
+                )
+        self._sizes = sizes
+
+    def _write_journal(self) -> None:
+        content = {
+            "description": self._description,
+            "sizes": self._sizes,
+            "counts": [self.num_read, self.num_written, self.num_rejected],
+            "columns": self._columns,
+        }
+        new = self._journal.with_suffix(".new")
+        with new.open("w", encoding="utf-8") as stream:
+            json.dump(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        new.replace(self._journal)
+
+    def _encoded(self, rows: Sequence[Mapping[str, Any]]) -> bytes:
+        if self._kind in (".jsonl", ".parquet"):
+            return _as_json_lines(rows)
+        is_first = not self._columns
+        if is_first and rows:
+            self._columns = tuple(rows[0])
+        stream = io.StringIO(newline="")
+        delimiter = "\t" if self._kind == ".tsv" else ","
+        writer = csv.DictWriter(stream, self._columns, delimiter=delimiter, lineterminator="\n")
+        if is_first and rows:
+            writer.writeheader()
+        writer.writerows({name: _as_cell(value) for name, value in row.items()} for row in rows)
+        return stream.getvalue().encode("utf-8")
+
+
+def _as_json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    lines = (json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
+    return "".join(lines).encode("utf-8")
+
+
+def _as_cell(value):
+    """Returns a value for a table: lists and the like as JSON."""
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return value
+
+
+def _write_parquet(path: Path, lines: Path) -> None:
+    """Writes rows of JSON as Parquet, a part at a time."""
+    arrow, parquet = _arrow()
+    writer = None
+    try:
+        for part in _parts(lines):
+            table = arrow.Table.from_pylist(part, schema=None if writer is None else writer.schema)
+            if writer is None:
+                writer = parquet.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _parts(lines: Path) -> Iterator[list[dict]]:
+    part: list[dict] = []
+    with lines.open(encoding="utf-8") as stream:
+        for line in stream:
+            part.append(json.loads(line))
+            if len(part) == _ROWS_OF_PARQUET:
+                yield part
+                part = []
+    if part:
+        yield part
+
+
+def _arrow():
+    try:
+        return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise MissingPackageError(
+            "Parquet is written by pyarrow. Install it: pip install pyarrow"
+        ) from error
+
+
+_KINDS = (".jsonl", ".csv", ".tsv", ".parquet")

@@ -1,0 +1,80 @@
+"""`clozework train`: a model from a file of examples."""
+
+import dataclasses
+
+import click
+
+from clozework.cli.printing import print_json, say
+
+__all__ = ["train"]
+
+
+@click.command(short_help="Train a model on a file of examples.")
+@click.argument("data", type=click.Path(exists=True))
+@click.option(
+    "-o", "--output", "directory", required=True, type=click.Path(), help="Where the model goes."
+)
+@click.option(
+    "--task",
+    type=click.Choice(["classify", "tag", "answer", "summarize", "fill"]),
+    help="What the model is for; guessed from the columns by default.",
+)
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="ROLE=NAME",
+    help="Which column is what, such as label=stars; more than once for several.",
+)
+@click.option("--preset", help="The model to begin with; the one of the package by default.")
+@click.option("--epochs", type=click.IntRange(min=1), help="At most so many.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Examples of a step.")
+@click.option("--learning-rate", type=float, help="The highest one.")
+@click.option(
+    "--validation-share",
+    type=click.FloatRange(0, 0.9),
+    help="Of the examples, kept to validate.",
+)
+@click.option("--patience", type=click.IntRange(min=1), help="Epochs to wait for a better one.")
+@click.option(
+    "--class-weights", type=click.Choice(["auto", "none"]), help="Whether rare classes weigh more."
+)
+@click.option("--lora-rank", type=click.IntRange(min=1), help="Train adapters of this rank.")
+@click.option("--sequence-length", type=click.IntRange(min=3), help="Tokens of a text.")
+@click.option(
+    "--dtype", type=click.Choice(["float32", "mixed_bfloat16"]), help="Precision of computing."
+)
+@click.option(
+    "--gradient-accumulation-steps",
+    type=click.IntRange(min=2),
+    help="Batches of which one step is made.",
+)
+@click.option("--seed", type=int, help="Of everything that is random.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def train(*, data: str, directory: str, task: str | None, columns, as_json: bool, **given) -> None:
+    """Trains a model: `clozework train reviews.csv -o my_model`
+
+    DATA is CSV, TSV, JSON Lines, Parquet, Arrow, or a directory that `datasets` saved. The same
+    command after an interrupt, even `kill -9`, goes on where it was. `clozework classify -m
+    my_model` uses the result.
+    """
+    from clozework.training import TrainingOptions, plan_training
+
+    options = TrainingOptions(**{name: v for name, v in given.items() if v is not None})
+    training = plan_training(data, options, task=task, columns=_roles(columns))
+    for line in training.lines():
+        say(line)
+    result = training.run(directory, verbose=0 if as_json else 2, on_message=say)
+    if as_json:
+        print_json({**dataclasses.asdict(result), "directory": directory})
+        return
+    told = ", ".join(f"{name} {value:.4g}" for name, value in result.best.items())
+    click.echo(f"{directory}: {told} ({result.seconds:.0f} s)")
+
+
+def _roles(columns) -> dict[str, str]:
+    pairs = [column.partition("=") for column in columns]
+    for role, equals, name in pairs:
+        if not (role and equals and name):
+            raise click.UsageError("Write --column ROLE=NAME, such as --column label=stars.")
+    return {role: name for role, _, name in pairs}

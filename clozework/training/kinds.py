@@ -1,0 +1,207 @@
+"""What can be trained: which columns it takes, and which model it makes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clozework.errors import ConfigError, InputError
+
+__all__ = ["KINDS", "Kind", "guessed_columns", "guessed_kind", "kind_named"]
+
+Column = Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A job that a model can be trained for.
+
+    Attributes:
+        name: As on the command line.
+        task: The class in `clozework.models`.
+        roles: What its columns hold, and the names by which they are known, the usual ones first.
+        examples: Makes `(x, y)` for `fit` of the columns, by role; y is None where there is none.
+        monitored: What tells a good epoch, of the examples kept for validation.
+    """
+
+    name: str
+    task: str
+    roles: Mapping[str, tuple[str, ...]]
+    examples: Callable[[Mapping[str, Column]], tuple[Any, Any]]
+    monitored: str = "val_loss"
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether each example is of one class."""
+        return "label" in self.roles
+
+
+_TEXT = ("text", "sentence", "review", "message", "content", "document", "utterance", "body")
+_SUMMARY = ("summary", "highlights", "abstract", "target", "headline", "title")
+
+KINDS = (
+    Kind(
+        "tag",
+        "TokenClassifier",
+        {"tokens": ("tokens", "words"), "tags": ("tags", "ner_tags", "labels")},
+        lambda columns: (list(columns["tokens"]), list(columns["tags"])),
+    ),
+    Kind(
+        "answer",
+        "QuestionAnswerer",
+        {"question": ("question",), "context": ("context", "passage"), "answer": ("answer",)},
+        lambda columns: (
+            list(zip(columns["question"], columns["context"], strict=True)),
+            _spans(columns["context"], columns["answer"]),
+        ),
+    ),
+    Kind(
+        "summarize",
+        "Seq2SeqLM",
+        {"text": ("document", "article", *_TEXT), "summary": _SUMMARY},
+        lambda columns: (
+            {"encoder_text": list(columns["text"]), "decoder_text": list(columns["summary"])},
+            None,
+        ),
+    ),
+    Kind(
+        "classify",
+        "TextClassifier",
+        {
+            "text": _TEXT,
+            "label": ("label", "class", "category", "intent", "sentiment", "topic", "labels"),
+        },
+        lambda columns: (list(columns["text"]), [str(label) for label in columns["label"]]),
+    ),
+    Kind(
+        "fill",
+        "MaskedLM",
+        {"text": _TEXT},
+        lambda columns: (list(columns["text"]), None),
+    ),
+)
+
+
+def kind_named(name: str) -> Kind:
+    """Returns a kind by its name.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    for kind in KINDS:
+        if kind.name == name:
+            return kind
+    names = ", ".join(repr(kind.name) for kind in KINDS)
+    raise ConfigError(f"There is no training for {name!r}. It is one of: {names}.")
+
+
+def guessed_kind(columns: Mapping[str, Column], asked: Mapping[str, str]) -> Kind:
+    """Returns what a table is made for: the first kind of which it has all columns.
+
+    Args:
+        columns: Those of the table.
+        asked: The columns of some roles, as the user named them.
+
+    Raises:
+        InputError: If there is none.
+    """
+    kinds = [kind for kind in KINDS if set(asked) <= set(kind.roles)]
+    for kind in kinds:
+        # Any text could be filled: that is for tables without anything else.
+        is_told = kind.name != "fill" and all(
+            role in asked or _known(columns, names) for role, names in kind.roles.items()
+        )
+        if is_told:
+            return kind
+    names = {kind.name for kind in kinds}
+    text = asked.get("text") or _column_of_texts(columns)
+    others = {name: values for name, values in columns.items() if name != text}
+    if "classify" in names and text and ("label" in asked or _column_of_labels(others)):
+        return kind_named("classify")
+    if "fill" in names and text:
+        return kind_named("fill")
+    raise InputError(
+        f"None of the columns holds texts: {', '.join(map(repr, columns))}. Is the delimiter "
+        f"another one? Say what is what: `task='classify', columns={{'text': ..., 'label': ...}}`."
+    )
+
+
+def guessed_columns(
+    columns: Mapping[str, Column], kind: Kind, asked: Mapping[str, str]
+) -> dict[str, str]:
+    """Returns which column has which role.
+
+    Args:
+        columns: Those of the table.
+        kind: What is to be trained.
+        asked: The columns of some roles, as the user named them.
+
+    Raises:
+        InputError: If a role has no column.
+    """
+    unknown = sorted(set(asked) - set(kind.roles))
+    if unknown:
+        raise ConfigError(
+            f"{kind.name!r} has no {unknown[0]!r}. It takes: {', '.join(map(repr, kind.roles))}."
+        )
+    found: dict[str, str] = {}
+    for role, names in kind.roles.items():
+        rest = {name: values for name, values in columns.items() if name not in asked.values()}
+        rest = {name: values for name, values in rest.items() if name not in found.values()}
+        column = asked.get(role) or _known(rest, names)
+        if column is None and role == "label":
+            column = _column_of_labels(rest)
+        if column is None and role == "text":
+            column = _column_of_texts(rest)
+        if column is None or column not in columns:
+            raise InputError(
+                f"There is no column {asked.get(role, role)!r}. There are: "
+                f"{', '.join(map(repr, columns))}. Say which one is what: "
+                f"`columns={{{role!r}: ...}}`, or `--column {role}=...`."
+            )
+        found[role] = column
+    return found
+
+
+def _known(columns: Mapping[str, Column], names: Sequence[str]) -> str | None:
+    by_name = {name.strip().lower(): name for name in columns}
+    return next((by_name[name] for name in names if name in by_name), None)
+
+
+def _column_of_texts(columns: Mapping[str, Column]) -> str | None:
+    """Returns the column of the longest texts on average, if any has words."""
+    lengths = {
+        name: sum(map(len, values)) / len(values)
+        for name, values in columns.items()
+        if all(isinstance(value, str) for value in values)
+        and any(" " in value.strip() for value in values)
+    }
+    return max(lengths, key=lengths.__getitem__, default=None)
+
+
+def _column_of_labels(columns: Mapping[str, Column]) -> str | None:
+    """Returns the column with the fewest values, if they are few enough to be classes."""
+    counts = {}
+    for name, values in columns.items():
+        if all(isinstance(value, str | int) for value in values):
+            count = len(set(values))
+            if 2 <= count <= max(len(values) // 3, 2):
+                counts[name] = count
+    return min(counts, key=counts.__getitem__, default=None)
+
+
+def _spans(contexts: Column, answers: Column) -> list[tuple[int, int]]:
+    """Returns where answers stand in their contexts, in characters.
+
+    Raises:
+        InputError: If one stands nowhere.
+    """
+    spans = []
+    for row, (context, answer) in enumerate(zip(contexts, answers, strict=True), start=1):
+        start = context.find(answer)
+        if start < 0:
+            raise InputError(
+                f"The answer of row {row}, {answer!r:.60}, does not stand in its context, word by "
+                f"word. Only such answers can be learned."
+            )
+        spans.append((start, start + len(answer)))
+    return spans

@@ -1,0 +1,41 @@
+"""`clozework train`: two commands from a file to answers."""
+
+import pytest
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    path = tmp_path / "reviews.csv"
+    rows = [
+        f"a {word} film number {i};{label}"
+        for i in range(5)
+        for label, word in (("good", "fine"), ("bad", "dull"))
+    ]
+    path.write_text("\n".join(["review;stars", *rows]), encoding="utf-8")
+    return path
+
+
+def test_two_commands_lead_from_a_file_to_answers(clozework, reviews, tmp_path):
+    model, options = tmp_path / "model", ("--epochs", 1, "--sequence-length", 16)
+    result = clozework("train", reviews, "-o", model, *options)
+    assert result.code == 0
+    assert "classify: text is 'review', label is 'stars'." in result.err
+    assert "2 classes: bad, good." in result.err
+    assert result.out.splitlines()[-1].startswith(f"{model}: ")
+    answer = clozework("classify", "-m", model, "a fine film", "--json").json
+    assert {label["label"] for label in answer[0]["labels"]} == {"good", "bad"}
+
+
+def test_results_come_as_json(clozework, reviews, tmp_path):
+    arguments = ("-o", tmp_path / "model", "--epochs", 1, "--sequence-length", 16, "--json")
+    result = clozework("train", reviews, *arguments, "--column", "label=stars").json
+    assert result["directory"] == str(tmp_path / "model")
+    assert len(result["history"]["loss"]) == 1
+
+
+def test_errors_say_what_to_do(clozework, reviews, tmp_path):
+    result = clozework("train", reviews, "-o", tmp_path / "model", "--column", "label")
+    assert "Write --column ROLE=NAME" in result.err
+    result = clozework("train", reviews, "-o", tmp_path / "model", "--column", "label=x")
+    assert result.code == 1
+    assert "There is no column 'x'. There are: 'review', 'stars'" in result.err
