@@ -41,7 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--texts", type=int, default=1000, help="number of texts; 1,000")
     parser.add_argument("--layers", type=int, help="number of layers in place of the real ones")
     parser.add_argument("--cache", type=Path, default=cache_of_benchmarks(), help="folder for all")
-    parser.add_argument("--peers", action="append", help="only rows whose name has this in it")
+    parser.add_argument(
+        "--peers", action="append", help="only the row of this name, or those with it"
+    )
     parser.add_argument("--trial", action="store_true", help="small, to see that all runs")
     return parser
 
@@ -50,10 +52,12 @@ def _with_peers(comparison: Comparison, wanted: list[str] | None) -> Comparison:
     """Returns the comparison with the peers that were asked for, and its reference."""
     if not wanted:
         return comparison
+    names = {peer.name for peer in comparison.peers}
     chosen = tuple(
         peer
         for peer in comparison.peers
-        if peer.name == comparison.reference or any(part in peer.name for part in wanted)
+        if peer.name in (comparison.reference, *wanted)
+        or any(part in peer.name for part in wanted if part not in names)
     )
     return replace(comparison, peers=chosen)
 

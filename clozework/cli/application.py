@@ -19,9 +19,13 @@ from clozework.cli.classify import classify
 from clozework.cli.convert import convert
 from clozework.cli.doctor import doctor
 from clozework.cli.embed import embed
+from clozework.cli.evaluate import compare, evaluate
+from clozework.cli.explain import explain
 from clozework.cli.fill import fill
+from clozework.cli.generate import generate, summarize
 from clozework.cli.info import info
 from clozework.cli.presets import presets
+from clozework.cli.rerank import rerank
 from clozework.cli.tag import tag
 from clozework.cli.train import train
 from clozework.errors import ClozeworkError
@@ -66,7 +70,13 @@ application.add_command(classify)
 application.add_command(tag)
 application.add_command(embed)
 application.add_command(answer)
+application.add_command(rerank)
+application.add_command(generate)
+application.add_command(summarize)
 application.add_command(train)
+application.add_command(evaluate)
+application.add_command(compare)
+application.add_command(explain)
 application.add_command(presets)
 application.add_command(info)
 application.add_command(convert)

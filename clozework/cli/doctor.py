@@ -46,6 +46,8 @@ _OPTIONAL = {
     "torch": ("torch", "PyTorch as the backend"),
     "kagglehub": ("kaggle", "presets at kaggle://"),
     "sentencepiece": ("sentencepiece", "training SentencePiece vocabularies"),
+    "sklearn": ("train", "scores of classes in reports"),
+    "pyarrow": ("train", "files of Parquet and Arrow"),
 }
 
 

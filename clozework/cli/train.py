@@ -6,7 +6,7 @@ import click
 
 from clozework.cli.printing import print_json, say
 
-__all__ = ["train"]
+__all__ = ["read_roles", "train"]
 
 
 @click.command(short_help="Train a model on a file of examples.")
@@ -61,7 +61,7 @@ def train(*, data: str, directory: str, task: str | None, columns, as_json: bool
     from clozework.training import TrainingOptions, plan_training
 
     options = TrainingOptions(**{name: v for name, v in given.items() if v is not None})
-    training = plan_training(data, options, task=task, columns=_roles(columns))
+    training = plan_training(data, options, task=task, columns=read_roles(columns))
     for line in training.lines():
         say(line)
     result = training.run(directory, verbose=0 if as_json else 2, on_message=say)
@@ -72,7 +72,8 @@ def train(*, data: str, directory: str, task: str | None, columns, as_json: bool
     click.echo(f"{directory}: {told} ({result.seconds:.0f} s)")
 
 
-def _roles(columns) -> dict[str, str]:
+def read_roles(columns) -> dict[str, str]:
+    """Returns the columns of roles that were named as `ROLE=NAME`."""
     pairs = [column.partition("=") for column in columns]
     for role, equals, name in pairs:
         if not (role and equals and name):

@@ -57,13 +57,14 @@ def load_task(cls: type, preset, load_weights: bool, kwargs: Mapping[str, Any]):
                 own = {**stored.backbone_arguments(), **backbone_arguments}
                 backbone = stored.backbone_cls(**own)
             task = task_cls(backbone=backbone, **arguments, compile=False)
+        has_head, absent = True, []
         if load_weights:
             has_head, absent = stored.fill_task(task, keeps_head=keeps_head)
-            _warn_of_absent(absent if task.needs_pooled_output() else (), stored.name)
-            if not has_head:
-                _warn_of_new_head(task_cls, stored.name)
         allocate_variables(task)
         task.preprocessor = _had(preprocessor, task_cls, stored.name, is_optional=not load_weights)
+    _warn_of_absent(absent if task.needs_pooled_output() else (), stored.name)
+    if not has_head:
+        _warn_of_new_head(task_cls, stored.name)
     if arguments.get("compile", True):
         task.compile()
     return task

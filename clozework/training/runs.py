@@ -1,6 +1,7 @@
 """Training from a file to a model in a directory."""
 
 import json
+import shlex
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 import keras
 
 from clozework import models
-from clozework.errors import ClozeworkWarning, ConfigError
+from clozework.errors import ClozeworkWarning, ConfigError, MissingPackageError
 from clozework.tasks import Resumable
 from clozework.training.data import (
     Split,
@@ -19,7 +20,9 @@ from clozework.training.data import (
     checked_columns,
     split_rows,
 )
+from clozework.training.evaluation import ClassifierEvaluation, evaluate_classifier
 from clozework.training.kinds import Kind, guessed_columns, guessed_kind, kind_named
+from clozework.training.report import report_page
 from clozework.training.tables import read_table
 
 __all__ = ["Training", "TrainingOptions", "TrainingResult", "plan_training"]
@@ -142,7 +145,7 @@ class Training:
         every_seconds: float = 300.0,
         on_message: Callable[[str], None] = lambda message: None,
     ) -> TrainingResult:
-        """Trains, and saves the model with its card.
+        """Trains, and saves the model with its card and `report.html`.
 
         The same call after an interrupt goes on where it was; see `clozework.callbacks.Resumable`.
 
@@ -185,8 +188,9 @@ class Training:
             {name: values[best] for name, values in history.items()},
             time.monotonic() - begun,
         )
+        evaluation = self._evaluation(task, on_message)
         task.save_to_preset(directory)
-        self._write_record(directory, result)
+        self._write_record(directory, result, evaluation)
         resumable.file.unlink()
         (state / _DESCRIPTION).unlink()
         state.rmdir()
@@ -260,9 +264,46 @@ class Training:
             "options": asdict(self.options),
         }
 
-    def _write_record(self, directory: Path, result: TrainingResult) -> None:
-        content = {**self._description(), "history": result.history, "best": result.best}
+    def command(self, directory) -> str:
+        """Returns the command line that makes the same model."""
+        words = ["clozework", "train", str(self.source), "-o", str(directory)]
+        words += ["--task", self.kind.name]
+        words += [f"--column={role}={name}" for role, name in self.roles.items()]
+        usual = asdict(TrainingOptions())
+        words += [
+            f"--{name.replace('_', '-')}={value}"
+            for name, value in asdict(self.options).items()
+            if value != usual[name]
+        ]
+        return shlex.join(words)
+
+    def _evaluation(self, task, on_message) -> ClassifierEvaluation | None:
+        if not (self.kind.has_labels and self.split.validation):
+            return None
+        try:
+            return evaluate_classifier(task, *self._examples(self.split.validation))
+        except MissingPackageError as error:
+            on_message(f"The report has no scores of classes: {error}")
+            return None
+
+    def _write_record(
+        self, directory: Path, result: TrainingResult, evaluation: ClassifierEvaluation | None
+    ) -> None:
+        content = {
+            **self._description(),
+            "history": result.history,
+            "best": result.best,
+            "evaluation": None if evaluation is None else asdict(evaluation),
+        }
         (directory / _RECORD).write_text(json.dumps(content, indent=2), encoding="utf-8")
+        page = report_page(
+            title=directory.name,
+            facts=[*self.lines(), f"Begun with {self.options.preset}."],
+            command=self.command(directory),
+            history=result.history,
+            evaluation=evaluation,
+        )
+        (directory / _REPORT).write_text(page, encoding="utf-8")
 
 
 def plan_training(
@@ -307,4 +348,5 @@ def plan_training(
 # How many times as frequent as another a class may be before weights even them out.
 _UNEVEN = 5
 _RECORD = "training.json"
+_REPORT = "report.html"
 _DESCRIPTION = "description.json"

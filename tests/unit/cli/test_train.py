@@ -39,3 +39,23 @@ def test_errors_say_what_to_do(clozework, reviews, tmp_path):
     result = clozework("train", reviews, "-o", tmp_path / "model", "--column", "label=x")
     assert result.code == 1
     assert "There is no column 'x'. There are: 'review', 'stars'" in result.err
+
+
+def test_a_classifier_is_explained_evaluated_and_compared(clozework, reviews, tmp_path):
+    model, options = tmp_path / "model", ("--epochs", 1, "--sequence-length", 16)
+    clozework("train", reviews, "-o", model, *options)
+    page = tmp_path / "why.html"
+    result = clozework("explain", "-m", model, "a fine film", "--html", page)
+    assert {line.split()[0] for line in result.out.splitlines()[2:]} == {"a", "fine", "film"}
+    assert "<span" in page.read_text("utf-8")
+    words = clozework("explain", "-m", model, "a fine film", "--json").json["words"]
+    assert [word["word"] for word in words] == ["a", "fine", "film"]
+    lines = clozework("evaluate", model, reviews).out.splitlines()
+    assert lines[0].split() == ["class", "precision", "recall", "F1", "texts"]
+    assert lines[-1].startswith("accuracy ")
+    found = clozework("evaluate", model, reviews, "--column", "label=stars", "--json").json
+    assert sum(one["support"] for one in found["classes"]) == 10
+    result = clozework("compare", model, model, reviews)
+    assert "+0.0%  difference" in result.out
+    assert result.out.endswith("That may be chance.\n")
+    assert clozework("compare", model, model, reviews, "--json").json["is_clear"] is False

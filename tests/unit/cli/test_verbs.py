@@ -1,4 +1,6 @@
-"""`clozework classify`, `tag`, `embed` and `answer`: what each prints of a tiny model."""
+"""`clozework classify`, `tag`, `embed` and other verbs: what each prints of a tiny model."""
+
+import json
 
 import pytest
 
@@ -15,6 +17,9 @@ def saved(tmp_path_factory):
         "tag": tiny_task(TASKS["BertTokenClassifier"], **names),
         "embed": tiny_task(TASKS["BertTextEmbedder"]),
         "answer": tiny_task(TASKS["BertQuestionAnswerer"]),
+        "rerank": tiny_task(TASKS["BertTextClassifier"], num_classes=1),
+        "generate": tiny_task(TASKS["GemmaCausalLM"]),
+        "summarize": tiny_task(TASKS["BartSeq2SeqLM"]),
     }
     root = tmp_path_factory.mktemp("tasks")
     for command, task in tasks.items():
@@ -99,3 +104,31 @@ def test_an_answer_needs_one_context(clozework, saved):
 def test_a_model_without_that_head_says_what_it_needs(clozework, preset):
     result = clozework("classify", "a", "--preset", preset)
     assert (result.code, "needs `num_classes`" in result.err) == (1, True)
+
+
+def test_texts_come_in_the_order_of_their_scores(clozework, saved):
+    arguments = ("rerank", "the fox", *TEXTS, "-m", saved / "rerank")
+    expected = models.TextClassifier.from_preset(saved / "rerank").rerank("the fox", TEXTS)
+    lines = clozework(*arguments).out.splitlines()
+    assert [line.split(maxsplit=1)[1] for line in lines] == [one.text for one in expected]
+    found = clozework(*arguments, "--top-k", "2", "--json").json
+    assert [one["index"] for one in found] == [one.index for one in expected[:2]]
+
+
+def test_generators_write(clozework, saved, tmp_path):
+    arguments = ("-m", saved / "generate", "--max-length", "6", "--sampler", "greedy")
+    model = models.CausalLM.from_preset(saved / "generate")
+    model.compile(sampler="greedy")
+    expected = model.generate(TEXTS[:1], max_length=6)
+    assert clozework("generate", TEXTS[0], *arguments).out == f"{expected[0]}\n"
+    (tmp_path / "a.txt").write_text(f"{TEXTS[0]}\n", encoding="utf-8")
+    files = ("--input", tmp_path / "a.txt", "--output", tmp_path / "b.jsonl")
+    assert clozework("generate", *arguments, *files).code == 0
+    (row,) = map(json.loads, (tmp_path / "b.jsonl").read_text("utf-8").splitlines())
+    assert row == {"text": TEXTS[0], "generated": expected[0]}
+    arguments = ("-m", saved / "summarize", "--sampler", "greedy", "--json")
+    found = clozework("summarize", TEXTS[0], *arguments).json
+    model = models.Seq2SeqLM.from_preset(saved / "summarize")
+    model.compile(sampler="greedy")
+    summary = model.summarize(TEXTS[0])
+    assert found == [{"input": TEXTS[0], "summary": summary}]

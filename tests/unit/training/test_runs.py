@@ -126,3 +126,13 @@ def test_other_kinds_are_trained_too(tmp_path, rows, task):
 
 def test_public_names_are_those_of_the_package():
     assert training.plan_training is plan_training
+
+
+def test_a_report_tells_of_the_training(trained):
+    directory, _ = trained
+    page = (directory / "report.html").read_text("utf-8")
+    record = json.loads((directory / "training.json").read_text("utf-8"))
+    assert f"{record['evaluation']['accuracy']:.1%}" in page
+    for text in ("<svg", "What is taken for what", "prefers-color-scheme: dark", "--epochs=2"):
+        assert text in page
+    assert "http" not in page.replace("http-equiv", "")
