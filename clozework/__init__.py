@@ -1,8 +1,8 @@
 """Pretrained text models on Keras 3: fill masks, classify and fine-tune on raw strings.
 
 `import clozework as keras_hub` carries a KerasHub script over. Importing the package is cheap:
-the sub-packages `models`, `layers`, `samplers`, `tokenizers`, `callbacks`, `bulk` and `training`
-are imported when they are first used, and Keras with them.
+the sub-packages `models`, `layers`, `losses`, `samplers`, `tokenizers`, `callbacks`, `bulk` and
+`training` are imported when they are first used, and Keras with them.
 """
 
 import importlib
@@ -15,6 +15,7 @@ __all__ = [
     "bulk",
     "callbacks",
     "layers",
+    "losses",
     "models",
     "samplers",
     "tokenizers",
@@ -23,7 +24,7 @@ __all__ = [
 ]
 
 _SUB_PACKAGES = frozenset(
-    {"bulk", "callbacks", "layers", "models", "samplers", "tokenizers", "training"}
+    {"bulk", "callbacks", "layers", "losses", "models", "samplers", "tokenizers", "training"}
 )
 
 # Has to happen before anyone imports Keras, which would fail without TensorFlow.

@@ -16,7 +16,7 @@ __all__ = ["read_roles", "train"]
 )
 @click.option(
     "--task",
-    type=click.Choice(["classify", "tag", "answer", "summarize", "fill"]),
+    type=click.Choice(["classify", "tag", "answer", "embed", "summarize", "fill"]),
     help="What the model is for; guessed from the columns by default.",
 )
 @click.option(

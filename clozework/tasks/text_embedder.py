@@ -10,6 +10,7 @@ import numpy as np
 from clozework.data import FIRST_TOKENS
 from clozework.errors import ConfigError, InputError
 from clozework.layers import Dense, TextPooling, activation_function, activation_name
+from clozework.losses import InBatchNegatives
 from clozework.presets import SentenceModules, write_sentence_modules
 from clozework.tasks.numbers import check_count
 from clozework.tasks.packed_texts import packed_vectors
@@ -76,7 +77,11 @@ class TextEmbedder(Task):
         super().__init__(backbone, preprocessor, inputs=inputs, outputs=outputs, **kwargs)
 
     def compile(self, optimizer="auto", loss=None, *, metrics=None, **kwargs):
-        """Sets what `fit` minimises; there is no usual loss, and `"auto"` is Adam(5e-5)."""
+        """Sets what `fit` minimises; there is no usual loss, and `"auto"` is Adam(5e-5).
+
+        With `loss=clozework.losses.InBatchNegatives()` `fit` takes pairs of texts that belong
+        together, `[("a question", "its answer"), ...]`, or triplets with a text that does not.
+        """
         if optimizer == "auto":
             optimizer = keras.optimizers.Adam(5e-5)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
@@ -202,6 +207,26 @@ class TextEmbedder(Task):
             for layer in self.projections
         ]
         write_sentence_modules(directory, modules, weights, hidden_dim=self.backbone.hidden_dim)
+
+    def _training_batch(self, x, y, sample_weight):
+        if not isinstance(self.loss, InBatchNegatives):
+            return super()._training_batch(x, y, sample_weight)
+        if self.preprocessor is None or y is not None or sample_weight is not None:
+            raise InputError(
+                "InBatchNegatives is for pairs of texts alone: it needs a preprocessor, and takes "
+                "neither labels nor `sample_weight`."
+            )
+        sizes = {1 if isinstance(example, str) else len(example) for example in x}
+        if len(sizes) > 1 or min(sizes) < 2:
+            raise InputError(
+                f"InBatchNegatives takes pairs, or triplets, of texts. Received examples of "
+                f"{' and '.join(map(str, sorted(sizes)))}."
+            )
+        prompt = self._prompt(None)
+        texts = [prompt + text for texts in zip(*x, strict=True) for text in texts]
+        inputs = self.compact(self.preprocessor(texts))
+        self.check_inputs(inputs)
+        return inputs, np.arange(len(x), dtype="int32")
 
     def _projected(self, pooled):
         for projection in self.projections:

@@ -8,12 +8,14 @@ import numpy as np
 __all__ = ["bars", "curves", "matrix", "reliability"]
 
 _WIDTH, _HEIGHT = 520, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 14, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 28, 40
 _MOST_NAMED_CLASSES = 30
+# Of a row: a cell so dark that what is written on it has to be light.
+_STRONG = 0.5
 
 
 def curves(series: Mapping[str, Sequence[float]], *, x_title: str, y_title: str) -> str:
-    """Returns lines over 1, 2, 3, ...: one for each series, with its name behind it."""
+    """Returns lines over 1, 2, 3, ...: one for each series, with their names above."""
     values = [value for line in series.values() for value in line]
     low, high = min(values), max(values)
     room = (high - low or abs(high) or 1.0) * 0.08
@@ -29,14 +31,15 @@ def curves(series: Mapping[str, Sequence[float]], *, x_title: str, y_title: str)
             f"<title>{escape(name)}: {value:.4g}</title></circle>"
             for (x, y), value in zip(points, line, strict=True)
         ]
-        y = _TOP + 14 + 16 * number
-        parts.append(_label(f"{color} name", _WIDTH - _RIGHT, y, name))
+        parts.append(_label(f"{color} name", _LEFT + 110 * number, _TOP - 14, name))
     return _svg(parts, f"{y_title} over {x_title}")
 
 
 def bars(values: Sequence[int], *, x_title: str, y_title: str, mark: float | None = None) -> str:
-    """Returns a histogram of whole numbers; `mark` is a vertical line."""
+    """Returns a histogram of whole numbers; `mark` is a vertical line, unless it is far away."""
     counts, edges = np.histogram(values, bins=min(30, max(values) - min(values) + 1))
+    if mark is not None and mark > 2 * edges[-1]:
+        mark = None
     last = max(float(edges[-1]), mark or 0.0)
     scale = _Scale(
         (float(min(edges[0], mark or edges[0])), last), (0.0, float(counts.max()) * 1.05)
@@ -96,7 +99,8 @@ def matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
                 f"<title>{escape(title)}</title></rect>"
             )
             if is_named and count:
-                parts.append(_label("count", x + cell / 2, y + cell / 2 + 4, str(count)))
+                strength = "count strong" if share > _STRONG else "count"
+                parts.append(_label(strength, x + cell / 2, y + cell / 2 + 4, str(count)))
     if is_named:
         for i, name in enumerate(names):
             short = name if len(name) <= 24 else f"{name[:23]}…"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clozework.errors import ConfigError, InputError
+from clozework.losses import InBatchNegatives
 
 __all__ = ["KINDS", "Kind", "guessed_columns", "guessed_kind", "kind_named"]
 
@@ -21,6 +22,7 @@ class Kind:
         roles: What its columns hold, and the names by which they are known, the usual ones first.
         examples: Makes `(x, y)` for `fit` of the columns, by role; y is None where there is none.
         monitored: What tells a good epoch, of the examples kept for validation.
+        loss: Makes what is minimised.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Kind:
     roles: Mapping[str, tuple[str, ...]]
     examples: Callable[[Mapping[str, Column]], tuple[Any, Any]]
     monitored: str = "val_loss"
+    loss: Callable[[], Any] = lambda: "auto"
 
     @property
     def has_labels(self) -> bool:
@@ -53,6 +56,16 @@ KINDS = (
             list(zip(columns["question"], columns["context"], strict=True)),
             _spans(columns["context"], columns["answer"]),
         ),
+    ),
+    Kind(
+        "embed",
+        "TextEmbedder",
+        {
+            "anchor": ("anchor", "query", "sentence1"),
+            "positive": ("positive", "document", "passage", "sentence2"),
+        },
+        lambda columns: (list(zip(columns["anchor"], columns["positive"], strict=True)), None),
+        loss=InBatchNegatives,
     ),
     Kind(
         "summarize",

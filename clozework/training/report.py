@@ -24,8 +24,9 @@ figure { margin: 0; background: var(--card); border-radius: .5rem; padding: .8re
 figcaption { font-size: .9rem; color: var(--soft); }
 svg { max-width: 100%; height: auto; font: 12px system-ui, sans-serif; }
 svg text { fill: var(--ink); } svg .tick, svg .title { fill: var(--soft); text-anchor: middle; }
-svg .tick.y, svg .row { text-anchor: end; } svg .name { text-anchor: end; font-weight: 600; }
-svg .count { text-anchor: middle; font-size: 11px; } svg .grid { stroke: var(--line); }
+svg .tick.y, svg .row { text-anchor: end; } svg .name { font-weight: 600; }
+svg .count { text-anchor: middle; font-size: 11px; } svg .strong { fill: var(--page); }
+svg .grid { stroke: var(--line); }
 svg .line { fill: none; stroke-width: 2; } svg .bar { fill: var(--c0); }
 svg .mark { stroke: var(--soft); stroke-dasharray: 4 4; }
 svg .line.c0 { stroke: var(--c0); } svg .line.c1 { stroke: var(--c1); }
@@ -36,7 +37,7 @@ svg .right { fill: var(--c2); } svg .wrong { fill: var(--bad); }
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .3rem .6rem;
   border-bottom: 1px solid var(--line); vertical-align: top; } td.number, th.number {
   text-align: right; font-variant-numeric: tabular-nums; }
-pre { background: var(--card); border-radius: .5rem; padding: .8rem; overflow-x: auto; }
+pre { background: var(--card); border-radius: .5rem; padding: .8rem; white-space: pre-wrap; }
 """
 
 
@@ -135,7 +136,8 @@ def _about_classes(evaluation: ClassifierEvaluation) -> list[str]:
                 ),
                 (
                     lengths,
-                    f"{evaluation.num_cut} texts ({share_cut:.1%}) are cut at the dashed line",
+                    f"{evaluation.num_cut} texts ({share_cut:.1%}) are longer than the "
+                    f"{evaluation.longest_text} tokens that are read",
                 ),
             ]
         ),

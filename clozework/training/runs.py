@@ -169,6 +169,7 @@ class Training:
             monitored, patience=self.options.patience, restore_best_weights=True
         )
         resumable = Resumable(state, every_seconds=every_seconds)
+        estimate = _TimeEstimate(self._num_batches() * self.options.epochs, on_message)
         history = task.fit(
             *self._examples(self.split.training),
             batch_size=self.options.batch_size,
@@ -178,7 +179,7 @@ class Training:
                 self._examples(self.split.validation) if self.split.validation else None
             ),
             class_weight=self.class_weight(),
-            callbacks=[stopping, resumable],
+            callbacks=[stopping, estimate, resumable],
             verbose=verbose,
         ).history
         best = min(range(len(history[monitored])), key=history[monitored].__getitem__)
@@ -211,13 +212,14 @@ class Training:
             task = getattr(models, self.kind.task).from_preset(options.preset, **arguments)
         if options.lora_rank is not None:
             task.backbone.enable_lora(options.lora_rank)
-        task.compile(optimizer=self._optimizer())
+        task.compile(optimizer=self._optimizer(), loss=self.kind.loss())
         return task
 
     def _optimizer(self):
         options = self.options
-        num_batches = -(-len(self.split.training) // options.batch_size)
-        num_steps = num_batches * options.epochs // (options.gradient_accumulation_steps or 1)
+        num_steps = (
+            self._num_batches() * options.epochs // (options.gradient_accumulation_steps or 1)
+        )
         warmup = max(num_steps // 10, 1)
         schedule = keras.optimizers.schedules.CosineDecay(
             0.0,
@@ -233,6 +235,9 @@ class Training:
         )
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "scale"])
         return optimizer
+
+    def _num_batches(self) -> int:
+        return -(-len(self.split.training) // self.options.batch_size)
 
     def _examples(self, rows) -> tuple:
         chosen = {role: [values[row] for row in rows] for role, values in self.columns.items()}
@@ -306,6 +311,27 @@ class Training:
         (directory / _REPORT).write_text(page, encoding="utf-8")
 
 
+class _TimeEstimate(keras.callbacks.Callback):
+    """Tells how long training will take, once some steps are done."""
+
+    def __init__(self, num_steps: int, on_message: Callable[[str], None]):
+        super().__init__()
+        self._num_steps = num_steps
+        self._on_message = on_message
+        self._done = 0
+        self._begun = 0.0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._done += 1
+        if self._done == _FIRST_TIMED_STEP:
+            # Those before were compiled.
+            self._begun = time.monotonic()
+        if self._done == _LAST_TIMED_STEP:
+            seconds = (time.monotonic() - self._begun) / (_LAST_TIMED_STEP - _FIRST_TIMED_STEP)
+            minutes = seconds * (self._num_steps - self._done) / 60
+            self._on_message(f"At most {minutes:.1f} minutes are left, validation aside.")
+
+
 def plan_training(
     source,
     options: TrainingOptions | None = None,
@@ -318,7 +344,8 @@ def plan_training(
     Args:
         source: CSV, TSV, JSON Lines, Parquet, Arrow, or a directory that `datasets` saved.
         options: How to train.
-        task: `"classify"`, `"tag"`, `"answer"`, `"summarize"` or `"fill"`; guessed by default.
+        task: `"classify"`, `"tag"`, `"answer"`, `"embed"`, `"summarize"` or `"fill"`; guessed by
+            default.
         columns: Name of the column of a role, such as `{"label": "stars"}`; guessed by default.
 
     Raises:
@@ -347,6 +374,7 @@ def plan_training(
 
 # How many times as frequent as another a class may be before weights even them out.
 _UNEVEN = 5
+_FIRST_TIMED_STEP, _LAST_TIMED_STEP = 3, 8
 _RECORD = "training.json"
 _REPORT = "report.html"
 _DESCRIPTION = "description.json"

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "clozework"
 
 BOTTOM = {"backend", "caches", "chosen_backend", "errors", "reading_ahead"}
-ISLANDS = {"data", "layers", "presets", "samplers", "tokenizers"}
+ISLANDS = {"data", "layers", "losses", "presets", "samplers", "tokenizers"}
 # Part of the package -> the other parts that it may import.
 MAY_IMPORT = {
     "errors": set(),

@@ -27,6 +27,7 @@ def csv_of(path, header, rows):
         ),
         ([{"tokens": ["a"], "ner_tags": ["O"]}], "tag", {"tokens": "tokens", "tags": "ner_tags"}),
         ([{"question": "a?", "context": "a b", "answer": "b"}], "answer", None),
+        ([{"query": "a b", "passage": "b"}], "embed", {"anchor": "query", "positive": "passage"}),
         ([{"article": "a b", "highlights": "b"}], "summarize", None),
         ([{"text": "a b c"}, {"text": "b c d"}], "fill", {"text": "text"}),
     ],
