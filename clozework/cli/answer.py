@@ -5,7 +5,7 @@ from typing import IO
 
 import click
 
-from clozework.cli.loading import DTYPE_OPTION, PRESET_HELP, load_task
+from clozework.cli.loading import DTYPE_OPTION, load_task, model_option
 from clozework.cli.printing import print_json
 from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
 
@@ -14,7 +14,7 @@ __all__ = ["answer"]
 
 @click.command(short_help="Find the answers to questions in a context.")
 @text_arguments
-@click.option("--preset", required=True, help=f"The question answerer. {PRESET_HELP}")
+@model_option("The question answerer.")
 @click.option("--context", metavar="TEXT", help="The text that holds the answers.")
 @click.option(
     "--context-file",
@@ -43,7 +43,7 @@ def answer(
     dtype: str | None,
     as_json: bool,
 ) -> None:
-    """Answers questions: `clozework answer --preset PRESET --context-file FILE "Who was it?"`
+    """Answers questions: `clozework answer -m MODEL --context-file FILE "Who was it?"`
 
     Each TEXT is a question; `-` stands for the lines of the standard input.
     """

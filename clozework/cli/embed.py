@@ -5,7 +5,7 @@ from typing import IO
 import click
 
 from clozework.cli.files import file_options, run_on_file
-from clozework.cli.loading import DTYPE_OPTION, PRESET_HELP, load_task
+from clozework.cli.loading import DTYPE_OPTION, load_task, model_option
 from clozework.cli.printing import print_json
 from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
 
@@ -17,15 +17,7 @@ _DEFAULT_PRESET = "deberta_v3_tiny_en_demo"
 @click.command(short_help="Give one vector for each text.")
 @text_arguments
 @file_options
-@click.option(
-    "-m",
-    "--model",
-    "--preset",
-    "preset",
-    default=_DEFAULT_PRESET,
-    show_default=True,
-    help=f"The model. {PRESET_HELP}",
-)
+@model_option("The model.", default=_DEFAULT_PRESET)
 @click.option("--prompt-name", metavar="NAME", help="Which of the model's prompts to put first.")
 @click.option("--truncate-dim", type=click.IntRange(min=1), help="How many numbers to keep.")
 @DTYPE_OPTION

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from clozework.cli.loading import PRESET_HELP, load_task
+from clozework.cli.loading import load_task, model_option
 from clozework.cli.printing import print_json, say
 
 __all__ = ["explain"]
@@ -13,9 +13,7 @@ __all__ = ["explain"]
 
 @click.command(short_help="Say which words a class hangs on.")
 @click.argument("text")
-@click.option(
-    "-m", "--model", "--preset", "preset", required=True, help=f"The classifier. {PRESET_HELP}"
-)
+@model_option("The classifier.")
 @click.option("--label", help="The class to be explained; the likeliest by default.")
 @click.option("--html", "page", type=click.Path(dir_okay=False), help="Write a page of it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -8,7 +8,7 @@ from typing import IO
 import click
 
 from clozework.cli.files import file_options, run_on_file
-from clozework.cli.loading import DTYPE_OPTION, load_task
+from clozework.cli.loading import DTYPE_OPTION, load_task, model_option
 from clozework.cli.printing import print_json, say
 from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
 
@@ -20,15 +20,7 @@ _DEFAULT_PRESET = "deberta_v3_tiny_en_demo"
 @click.command(short_help="Fill the masks of texts.")
 @text_arguments
 @file_options
-@click.option(
-    "-m",
-    "--model",
-    "--preset",
-    "preset",
-    default=_DEFAULT_PRESET,
-    show_default=True,
-    help="The model to ask.",
-)
+@model_option("The model to ask.", default=_DEFAULT_PRESET)
 @click.option(
     "--top-k",
     type=click.IntRange(min=1),

@@ -6,15 +6,13 @@ from typing import IO, Any
 import click
 
 from clozework.cli.files import file_options, run_on_file
-from clozework.cli.loading import DTYPE_OPTION, PRESET_HELP, load_task
+from clozework.cli.loading import DTYPE_OPTION, load_task, model_option
 from clozework.cli.printing import print_json
 from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
 
 __all__ = ["generate", "summarize"]
 
-_MODEL_OPTION = click.option(
-    "-m", "--model", "--preset", "preset", required=True, help=f"The model. {PRESET_HELP}"
-)
+_MODEL_OPTION = model_option("The model.")
 _LENGTH_OPTION = click.option(
     "--max-length", type=click.IntRange(min=1), help="Most tokens of a text; see `generate`."
 )

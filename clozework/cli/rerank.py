@@ -5,7 +5,7 @@ from typing import IO
 
 import click
 
-from clozework.cli.loading import DTYPE_OPTION, PRESET_HELP, load_task
+from clozework.cli.loading import DTYPE_OPTION, load_task, model_option
 from clozework.cli.printing import print_json
 from clozework.cli.texts import JSON_OPTION, given_texts, text_arguments
 
@@ -15,9 +15,7 @@ __all__ = ["rerank"]
 @click.command(short_help="Order texts by how well they fit a query.")
 @click.argument("query")
 @text_arguments
-@click.option(
-    "-m", "--model", "--preset", "preset", required=True, help=f"The reranker. {PRESET_HELP}"
-)
+@model_option("The reranker.")
 @click.option("--top-k", type=click.IntRange(min=1), help="How many texts to give.")
 @DTYPE_OPTION
 @JSON_OPTION

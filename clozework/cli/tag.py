@@ -6,7 +6,7 @@ from typing import IO
 import click
 
 from clozework.cli.files import file_options, run_on_file
-from clozework.cli.loading import DTYPE_OPTION, PRESET_HELP, load_task
+from clozework.cli.loading import DTYPE_OPTION, load_task, model_option
 from clozework.cli.printing import print_json
 from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
 
@@ -16,14 +16,7 @@ __all__ = ["tag"]
 @click.command(short_help="Find names, places and the like in texts.")
 @text_arguments
 @file_options
-@click.option(
-    "-m",
-    "--model",
-    "--preset",
-    "preset",
-    required=True,
-    help=f"The token classifier. {PRESET_HELP}",
-)
+@model_option("The token classifier.")
 @click.option("--threshold", type=float, help="Lowest score of an entity that is given.")
 @click.option(
     "--aggregation",

@@ -26,8 +26,8 @@ class InBatchNegatives(keras.losses.Loss):
 
     Example:
     >>> vectors = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]], "float32")
-    >>> float(InBatchNegatives(scale=1.0)(np.zeros(2), vectors)) - np.log(1 + np.exp(-1)) < 1e-6
-    True
+    >>> round(float(InBatchNegatives(scale=1.0)(np.zeros(2), vectors)), 4)
+    0.3133
     """
 
     def __init__(self, scale=20.0, reduction="sum_over_batch_size", name="in_batch_negatives"):

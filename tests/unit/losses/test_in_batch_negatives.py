@@ -42,9 +42,10 @@ def test_losses_of_texts_that_share_rows_are_those_of_their_vectors(family):
 
 
 def test_partners_find_each_other_after_training():
+    keras.utils.set_random_seed(0)
     embedder = tiny_task(TASKS["BertTextEmbedder"])
     embedder.compile(keras.optimizers.Adam(0.01), loss=InBatchNegatives())
-    history = embedder.fit(PAIRS, epochs=15, batch_size=4, verbose=0).history["loss"]
+    history = embedder.fit(PAIRS, epochs=60, batch_size=4, verbose=0).history["loss"]
     assert history[-1] < 0.5 * history[0]
     first, second = (embedder.embed([pair[i] for pair in PAIRS]) for i in range(2))
     assert (first @ second.T).argmax(axis=1).tolist() == [0, 1, 2, 3]
