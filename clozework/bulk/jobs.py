@@ -125,7 +125,7 @@ def run_job(
             )
             on_progress(clock.progress())
         results.finish()
-    where = f"{results.path}.rejected.jsonl" if results.num_rejected else None
+    where = str(results.rejected) if results.num_rejected else None
     return JobSummary(results.num_written, results.num_rejected, where)
 
 

@@ -28,6 +28,9 @@ class Results:
         description: What the job is about: it goes on only where it is the same.
         is_resumed: Whether to go on with what an earlier run left, if there is anything.
 
+    Attributes:
+        rejected: Where rows stand that could not be used; there is no such file if all could.
+
     Raises:
         ConfigError: If something is there already, or an earlier run was about something else.
         MissingPackageError: If Parquet is asked for without pyarrow.
@@ -45,7 +48,7 @@ class Results:
             _arrow()
         self._description = json.loads(json.dumps(description))
         self._partial = self.path.with_name(f"{self.path.name}.partial")
-        self._rejected = self.path.with_name(f"{self.path.name}.rejected.jsonl")
+        self.rejected = self.path.with_name(f"{self.path.name}.rejected.jsonl")
         self._journal = self.path.with_name(f"{self.path.name}.journal")
         self._columns: tuple[str, ...] = ()
         self.num_read = self.num_written = self.num_rejected = 0
@@ -56,7 +59,7 @@ class Results:
             self._begin(is_resumed)
         self._streams = {
             "results": self._partial.open("r+b"),
-            "rejected": self._rejected.open("r+b"),
+            "rejected": self.rejected.open("r+b"),
         }
         for name, stream in self._streams.items():
             stream.truncate(self._sizes[name])
@@ -84,7 +87,7 @@ class Results:
             self._partial.unlink()
             self._partial = whole
         if not self.num_rejected:
-            self._rejected.unlink()
+            self.rejected.unlink()
         self._partial.replace(self.path)
         self._journal.unlink()
 
@@ -110,7 +113,7 @@ class Results:
             )
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._partial.write_bytes(b"")
-        self._rejected.write_bytes(b"")
+        self.rejected.write_bytes(b"")
         self._write_journal()
 
     def _go_on(self) -> None:
@@ -134,7 +137,7 @@ class Results:
                 f"The earlier run that left {str(self._partial)!r} was another one: {told}. Repeat "
                 f"it as it was, or delete {self._journal.name!r} and begin anew."
             )
-        for name, file in (("results", self._partial), ("rejected", self._rejected)):
+        for name, file in (("results", self._partial), ("rejected", self.rejected)):
             if not file.exists() or file.stat().st_size < sizes[name]:
                 raise InputError(
                     f"{str(file)!r} has lost what an earlier run wrote. Delete "

@@ -5,16 +5,13 @@ from typing import IO
 
 import click
 
-from clozework.cli.loading import DTYPE_OPTION, load_task, model_option
-from clozework.cli.printing import print_json
-from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
+from clozework.cli.requests import Request, request_options
 
 __all__ = ["answer"]
 
 
 @click.command(short_help="Find the answers to questions in a context.")
-@text_arguments
-@model_option("The question answerer.")
+@request_options("The question answerer.", reads_files=False)
 @click.option("--context", metavar="TEXT", help="The text that holds the answers.")
 @click.option(
     "--context-file",
@@ -29,19 +26,13 @@ __all__ = ["answer"]
     help="How many answers to give for each question.",
 )
 @click.option("--can-be-absent", is_flag=True, help="Whether there may be no answer.")
-@DTYPE_OPTION
-@JSON_OPTION
 def answer(
+    request: Request,
     *,
-    texts: tuple[str, ...],
-    files: tuple[IO[str], ...],
-    preset: str,
     context: str | None,
     context_file: IO[str] | None,
     top_k: int,
     can_be_absent: bool,
-    dtype: str | None,
-    as_json: bool,
 ) -> None:
     """Answers questions: `clozework answer -m MODEL --context-file FILE "Who was it?"`
 
@@ -49,22 +40,16 @@ def answer(
     """
     if (context is None) == (context_file is None):
         raise click.UsageError("Give the text that holds the answers: --context or --context-file.")
-    given = given_texts(texts, files)
     source = context if context_file is None else context_file.read()
-    answerer = load_task("QuestionAnswerer", preset, dtype)
-    options = {"top_k": top_k, "can_be_absent": can_be_absent}
-    results = list(
-        in_parts(lambda part: answerer.answer(part, source, **options), given, "Answering")
+    answerer = request.model("QuestionAnswerer")
+    request.run(
+        lambda questions, **options: answerer.answer(questions, source, **options),
+        as_fields=lambda answers: {"answers": [dataclasses.asdict(one) for one in answers]},
+        show=_as_text,
+        doing="Answering",
+        top_k=top_k,
+        can_be_absent=can_be_absent,
     )
-    if as_json:
-        print_json(
-            [
-                {"input": text, "answers": [dataclasses.asdict(one) for one in answers]}
-                for text, answers in zip(given, results, strict=True)
-            ]
-        )
-        return
-    click.echo("\n\n".join(map(_as_text, given, results)))
 
 
 def _as_text(question: str, answers) -> str:

@@ -1,22 +1,16 @@
 """`clozework tag`: names, places and whatever else a model finds in texts."""
 
 import dataclasses
-from typing import IO
 
 import click
 
-from clozework.cli.files import file_options, run_on_file
-from clozework.cli.loading import DTYPE_OPTION, load_task, model_option
-from clozework.cli.printing import print_json
-from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
+from clozework.cli.requests import Request, request_options
 
 __all__ = ["tag"]
 
 
 @click.command(short_help="Find names, places and the like in texts.")
-@text_arguments
-@file_options
-@model_option("The token classifier.")
+@request_options("The token classifier.")
 @click.option("--threshold", type=float, help="Lowest score of an entity that is given.")
 @click.option(
     "--aggregation",
@@ -25,45 +19,21 @@ __all__ = ["tag"]
     show_default=True,
     help="What is one entity: a run of words, a run of tokens, or a word.",
 )
-@DTYPE_OPTION
-@JSON_OPTION
-def tag(
-    *,
-    texts: tuple[str, ...],
-    files: tuple[IO[str], ...],
-    preset: str,
-    threshold: float | None,
-    aggregation: str,
-    dtype: str | None,
-    as_json: bool,
-    job: dict | None,
-) -> None:
+def tag(request: Request, *, threshold: float | None, aggregation: str) -> None:
     """Finds entities in texts: `clozework tag -m MODEL "Ada Lovelace went to London."`
 
     The TEXT `-` stands for the lines of the standard input. Of a file, `--input letters.csv
     --output found.csv`, each row gets its entities.
     """
-    given = [] if job else given_texts(texts, files)
-    tagger = load_task("TokenClassifier", preset, dtype)
-    options = {"threshold": threshold, "aggregation": aggregation}
-
-    def verb(part):
-        return tagger.tag(part, **options)
-
-    if job:
-        about = {"verb": "tag", "model": preset, "dtype": dtype, **options}
-        run_on_file(job, verb, _as_fields, about=about, as_json=as_json)
-        return
-    results = list(in_parts(verb, given, "Tagging"))
-    if as_json:
-        print_json(
-            [
-                {"input": text, **_as_fields(entities)}
-                for text, entities in zip(given, results, strict=True)
-            ]
-        )
-        return
-    click.echo("\n\n".join(map(_as_text, given, results)))
+    tagger = request.model("TokenClassifier")
+    request.run(
+        tagger.tag,
+        as_fields=_as_fields,
+        show=_as_text,
+        doing="Tagging",
+        threshold=threshold,
+        aggregation=aggregation,
+    )
 
 
 def _as_fields(entities) -> dict:

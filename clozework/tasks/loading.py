@@ -61,7 +61,9 @@ def load_task(cls: type, preset, load_weights: bool, kwargs: Mapping[str, Any]):
         if load_weights:
             has_head, absent = stored.fill_task(task, keeps_head=keeps_head)
         allocate_variables(task)
-        task.preprocessor = _had(preprocessor, task_cls, stored.name, is_optional=not load_weights)
+        task.preprocessor = _finished(
+            preprocessor, task_cls, stored.name, is_optional=not load_weights
+        )
     _warn_of_absent(absent if task.needs_pooled_output() else (), stored.name)
     if not has_head:
         _warn_of_new_head(task_cls, stored.name)
@@ -125,7 +127,7 @@ def _task_preprocessor(stored, task_cls, task_arguments, arguments):
     return _make_preprocessor(stored, task_cls.preprocessor_cls, arguments)
 
 
-def _had(preprocessor: Future, task_cls: type, where: str, *, is_optional: bool):
+def _finished(preprocessor: Future, task_cls: type, where: str, *, is_optional: bool):
     """Returns the preprocessor that a thread made, or None if it could not and need not be."""
     try:
         return preprocessor.result()

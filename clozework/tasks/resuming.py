@@ -32,7 +32,8 @@ class _Progress:
     Attributes:
         num_batches: Batches of an epoch.
         seed: Of the order of examples.
-        epoch, step: The next step to be done.
+        epoch, step: The next step to be done; never one behind the last of an epoch.
+        is_stopping: Whether a callback wants training to end with the epoch that is done.
         finished_epochs: Epochs of a training that has ended, be it early.
         history: What Keras's `History` holds.
         callbacks: Name of the class of each other callback, and its state.
@@ -45,6 +46,7 @@ class _Progress:
     seed: int
     epoch: int = 0
     step: int = 0
+    is_stopping: bool = False
     finished_epochs: int = 0
     history: dict[str, list[float]] = field(default_factory=dict)
     callbacks: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -94,6 +96,8 @@ class Resumable(keras.callbacks.Callback):
         self._random_states: list[np.ndarray] = []
         self._kept_at = 0.0
         self._kept_step = 0
+        # Step of the epoch that Keras's first one is.
+        self._first_step = 0
 
     @property
     def file(self) -> Path:
@@ -151,8 +155,8 @@ class Resumable(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         progress = self._known_progress
         is_same = progress.epoch == epoch
-        self._kept_step = progress.step if is_same else 0
-        progress.epoch, progress.step = epoch, self._kept_step
+        self._first_step = self._kept_step = progress.step if is_same else 0
+        progress.epoch, progress.step = epoch, self._first_step
         if self._tensors is None:
             if not self.file.exists():
                 # The random numbers that training begins with.
@@ -173,7 +177,11 @@ class Resumable(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         progress = self._known_progress
-        progress.step += 1
+        # Keras counts to the last step of several that it runs at once.
+        progress.step = self._first_step + batch + 1
+        if progress.step >= progress.num_batches:
+            # Kept once the epoch has ended: there is nothing to train between.
+            return
         num_steps = progress.step - self._kept_step
         is_due = self.every_steps is not None and num_steps >= self.every_steps
         if is_due or time.monotonic() - self._kept_at >= self.every_seconds:
@@ -182,10 +190,12 @@ class Resumable(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         progress = self._known_progress
         progress.epoch, progress.step = epoch + 1, 0
+        progress.is_stopping = self.model.stop_training
         self._keep()
 
     def on_train_end(self, logs=None):
-        self._known_progress.finished_epochs = self.params["epochs"]
+        progress = self._known_progress
+        progress.is_stopping, progress.finished_epochs = False, self.params["epochs"]
         self._keep()
 
     @property
@@ -256,6 +266,11 @@ class _JoinedCallbacks(keras.callbacks.CallbackList):
         if self.is_last:
             super().on_train_end(logs)
 
+    def end(self) -> None:
+        """Ends the training, where Keras does not."""
+        self.is_last = True
+        self.on_train_end()
+
 
 def fit_resumably(
     model,
@@ -308,9 +323,12 @@ def fit_resumably(
     joined = _joined(callbacks, resumable, model, epochs, batches.num_batches, verbose)
     step = progress.step if progress.epoch >= initial_epoch else 0
     parts = _parts(max(progress.epoch, initial_epoch), step, epochs)
-    if epochs <= progress.finished_epochs or not parts:
+    is_finished = epochs <= progress.finished_epochs
+    if is_finished or progress.is_stopping or not parts:
         model.optimizer.build(model.trainable_variables)
         joined.on_train_begin()
+        if not is_finished:
+            joined.end()
         return model.history
     for first_epoch, first_step, end in parts:
         batches.start_at(first_epoch, progress.seed)
@@ -320,8 +338,7 @@ def fit_resumably(
         if model.stop_training:
             break
     if not joined.is_last:
-        joined.is_last = True
-        joined.on_train_end()
+        joined.end()
     return model.history
 
 

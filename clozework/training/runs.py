@@ -1,5 +1,6 @@
 """Training from a file to a model in a directory."""
 
+import hashlib
 import json
 import shlex
 import time
@@ -258,11 +259,14 @@ class Training:
         if directory.exists():
             raise ConfigError(f"{str(directory)!r} is there already. Name another directory.")
         state.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(content), encoding="utf-8")
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps(content), encoding="utf-8")
+        new.replace(file)
 
     def _description(self) -> dict[str, Any]:
         return {
             "source": str(self.source.resolve()),
+            "examples": hashlib.sha256(repr(self.columns).encode()).hexdigest(),
             "rows": [len(self.split.training), len(self.split.validation)],
             "task": self.kind.name,
             "columns": dict(self.roles),

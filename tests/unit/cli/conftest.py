@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from clozework import models
 from clozework.cli import application
+from tests.contract.families import TASKS, tiny_task
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "heaven", "earth", "and", "##s"]
 
@@ -68,3 +69,22 @@ def no_network(monkeypatch):
         raise AssertionError(f"a connection was opened: {address}")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    """Directory of a tiny task of each kind, by the command that uses it."""
+    names = {"label_names": ["good", "bad", "so so"]}
+    tasks = {
+        "classify": tiny_task(TASKS["BertTextClassifier"], **names),
+        "tag": tiny_task(TASKS["BertTokenClassifier"], **names),
+        "embed": tiny_task(TASKS["BertTextEmbedder"]),
+        "answer": tiny_task(TASKS["BertQuestionAnswerer"]),
+        "rerank": tiny_task(TASKS["BertTextClassifier"], num_classes=1),
+        "generate": tiny_task(TASKS["GemmaCausalLM"]),
+        "summarize": tiny_task(TASKS["BartSeq2SeqLM"]),
+    }
+    root = tmp_path_factory.mktemp("tasks")
+    for command, task in tasks.items():
+        task.save_to_preset(root / command)
+    return root

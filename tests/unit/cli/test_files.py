@@ -5,24 +5,8 @@ import json
 import pytest
 
 from clozework import models
-from tests.contract.families import TASKS, tiny_task
 
 TEXTS = ["the fox", "heaven and earth", "a quick brown fox"]
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """Directory of a tiny task of each kind, by the command that uses it."""
-    names = {"label_names": ["good", "bad", "so so"]}
-    tasks = {
-        "classify": tiny_task(TASKS["BertTextClassifier"], **names),
-        "tag": tiny_task(TASKS["BertTokenClassifier"], **names),
-        "embed": tiny_task(TASKS["BertTextEmbedder"]),
-    }
-    root = tmp_path_factory.mktemp("tasks")
-    for command, task in tasks.items():
-        task.save_to_preset(root / command)
-    return root
 
 
 @pytest.fixture

@@ -5,26 +5,7 @@ import json
 import pytest
 
 from clozework import models
-from tests.contract.families import TASKS, TEXTS, tiny_task
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """Directory of a tiny task of each kind, by the command that uses it."""
-    names = {"label_names": ["good", "bad", "so so"]}
-    tasks = {
-        "classify": tiny_task(TASKS["BertTextClassifier"], **names),
-        "tag": tiny_task(TASKS["BertTokenClassifier"], **names),
-        "embed": tiny_task(TASKS["BertTextEmbedder"]),
-        "answer": tiny_task(TASKS["BertQuestionAnswerer"]),
-        "rerank": tiny_task(TASKS["BertTextClassifier"], num_classes=1),
-        "generate": tiny_task(TASKS["GemmaCausalLM"]),
-        "summarize": tiny_task(TASKS["BartSeq2SeqLM"]),
-    }
-    root = tmp_path_factory.mktemp("tasks")
-    for command, task in tasks.items():
-        task.save_to_preset(root / command)
-    return root
+from tests.contract.families import TEXTS
 
 
 def test_classes_come_with_percentages(clozework, saved):

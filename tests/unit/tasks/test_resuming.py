@@ -18,14 +18,27 @@ class Killed(BaseException):
 
 
 class Killer(keras.callbacks.Callback):
-    """Ends training after a number of steps."""
+    """Ends training after a number of steps, or of other moments."""
 
-    def __init__(self, after=99):
+    def __init__(self, after=99, moment="train_batch_end"):
         super().__init__()
         self._left = after
+        self._moment = moment
 
     def on_train_batch_end(self, batch, logs=None):
-        self._left -= 1
+        self._tell("train_batch_end")
+
+    def on_test_begin(self, logs=None):
+        self._tell("test_begin")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._tell("epoch_begin")
+
+    def on_train_end(self, logs=None):
+        self._tell("train_end")
+
+    def _tell(self, moment):
+        self._left -= moment == self._moment
         if self._left == 0:
             raise Killed
 
@@ -72,6 +85,64 @@ def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(
         train(new_classifier(3), Resumable(tmp_path, every_steps=every_steps), Killer(after))
     # The random state of another process.
     assert_same(train(new_classifier(11), Resumable(tmp_path, every_steps=1)), whole)
+
+
+@pytest.mark.parametrize(
+    ("moment", "after"), [("test_begin", 1), ("epoch_begin", 2), ("train_end", 1)]
+)
+def test_kills_between_steps_change_nothing(whole, tmp_path, moment, after):
+    with pytest.raises(Killed):
+        train(
+            new_classifier(3), Resumable(tmp_path, every_steps=1), Killer(after, moment), epochs=3
+        )
+    assert_same(train(new_classifier(11), Resumable(tmp_path)), whole)
+
+
+@pytest.mark.parametrize("moment", ["test_begin", "train_end"])
+def test_a_training_that_was_to_stop_does_not_go_on(tmp_path, moment):
+    def stopped(seed, directory, killer):
+        stopping = keras.callbacks.EarlyStopping(
+            "loss", baseline=-1.0, patience=1, restore_best_weights=True
+        )
+        classifier = new_classifier(seed)
+        callbacks = [killer, stopping, Resumable(tmp_path / directory, every_steps=1)]
+        history = classifier.fit(
+            TEXTS,
+            LABELS,
+            batch_size=3,
+            epochs=9,
+            validation_data=(TEXTS, LABELS),
+            callbacks=callbacks,
+            verbose=0,
+        ).history
+        return values(classifier), history
+
+    expected = stopped(3, "whole", Killer())
+    assert len(expected[1]["loss"]) < 9
+    with pytest.raises(Killed):
+        stopped(
+            3, "killed", Killer(len(expected[1]["loss"]) if moment == "test_begin" else 1, moment)
+        )
+    assert_same(stopped(11, "killed", Killer()), expected)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="Keras runs single steps with PyTorch"
+)
+def test_several_steps_at_once_are_counted_each(tmp_path):
+    def trained(seed, directory, killer):
+        classifier = new_classifier(seed)
+        classifier.compile("sgd", "sparse_categorical_crossentropy", steps_per_execution=2)
+        callbacks = [killer, Resumable(tmp_path / directory, every_steps=1)]
+        history = classifier.fit(
+            TEXTS, LABELS, batch_size=2, epochs=2, callbacks=callbacks, verbose=0
+        ).history
+        return values(classifier), history
+
+    expected = trained(3, "whole", Killer())
+    with pytest.raises(Killed):
+        trained(3, "killed", Killer(2))
+    assert_same(trained(11, "killed", Killer()), expected)
 
 
 def test_several_kills_change_nothing(whole, tmp_path):
