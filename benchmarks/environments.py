@@ -24,7 +24,11 @@ def python_of(name: str, cache: Path) -> Path:
     Args:
         name: Of a file in `requirements/`, without its ending.
         cache: Folder of the benchmarks; the environment lies in `environments/` below it.
+
+    Where `BENCHMARKS_PYTHON` names an interpreter, all peers share it and what is installed there.
     """
+    if shared := os.environ.get("BENCHMARKS_PYTHON"):
+        return Path(shared)
     wanted = (_REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8")
     directory = cache / "environments" / name
     python = directory / "bin" / "python"

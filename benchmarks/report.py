@@ -3,11 +3,13 @@
 import json
 import os
 import platform
+import shutil
+import subprocess
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks.comparisons import COMPARISONS, Comparison
+from benchmarks.comparisons import COMPARISONS, GPU_COMPARISONS, Comparison
 from benchmarks.measuring import Figure, Measured, figure_of, ratios
 
 __all__ = ["machine", "section_of", "store", "whole_report"]
@@ -63,9 +65,15 @@ def _digits(value: float) -> str:
 def machine() -> str:
     """Says what the measurements ran on."""
     cores = f"{os.cpu_count()} cores"
-    return ", ".join(
-        [_processor(), cores, platform.system(), f"Python {platform.python_version()}"]
-    )
+    python = f"Python {platform.python_version()}"
+    return ", ".join([*_gpus(), _processor(), cores, platform.system(), python])
+
+
+def _gpus() -> list[str]:
+    if shutil.which("nvidia-smi") is None:
+        return []
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    return subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
 def _processor() -> str:
@@ -88,7 +96,7 @@ def store(name: str, section: str, cache: Path) -> None:
 def whole_report(cache: Path) -> str:
     """Returns all sections that are kept, in the order of the comparisons."""
     lines = ["# Results", "", "Written by `python -m benchmarks`; see [README.md](README.md).", ""]
-    for name in COMPARISONS:
+    for name in [*COMPARISONS, *GPU_COMPARISONS]:
         path = cache / "results" / f"{name}.json"
         if path.exists():
             kept = json.loads(path.read_text(encoding="utf-8"))

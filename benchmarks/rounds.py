@@ -1,14 +1,16 @@
 """Measures the peers of a comparison, in turns."""
 
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.comparisons import Comparison, Peer
+from benchmarks.environments import python_of
 from benchmarks.measuring import Measured, difference
-from benchmarks.processes import FreshProcesses, Worker, WorkerError
+from benchmarks.processes import FreshProcesses, Job, Worker, WorkerError
 
 __all__ = ["measure"]
 
@@ -23,11 +25,12 @@ def measure(comparison: Comparison, repetitions: int, cache: Path) -> list[Measu
         running: dict[str, Worker | FreshProcesses] = {}
         measured = {peer.name: Measured(peer.name, peer.work) for peer in comparison.peers}
         outputs: dict[str, np.ndarray] = {}
+        starting = _started(comparison.peers, cache)
         for peer in comparison.peers:
             record = measured[peer.name]
             record.note = peer.note
             try:
-                process = (FreshProcesses if peer.is_fresh else Worker)(peer.job(), cache)
+                process = starting[peer.name].result()
                 stack.callback(process.close)
                 reply = process.run()
             except WorkerError as error:
@@ -46,6 +49,30 @@ def measure(comparison: Comparison, repetitions: int, cache: Path) -> list[Measu
                 print(f"{i + 1}/{repetitions} {name}: {reply.seconds:.2f} s", file=sys.stderr)
     _compare(comparison.peers, outputs, measured, comparison.reference)
     return list(measured.values())
+
+
+def _started(peers: tuple[Peer, ...], cache: Path) -> dict[str, "Future[Worker | FreshProcesses]"]:
+    """Starts all processes, which load their models at the same time."""
+    # What they load, and the environments that they run in, are made one after another.
+    jobs = {peer.name: _job(peer, cache) for peer in peers}
+
+    def start(peer: Peer) -> Worker | FreshProcesses:
+        job = jobs[peer.name]
+        if isinstance(job, WorkerError):
+            raise job
+        return (FreshProcesses if peer.is_fresh else Worker)(job, cache)
+
+    with ThreadPoolExecutor(max_workers=len(peers)) as threads:
+        return {peer.name: threads.submit(start, peer) for peer in peers}
+
+
+def _job(peer: Peer, cache: Path) -> Job | WorkerError:
+    try:
+        job = peer.job()
+    except WorkerError as error:
+        return error
+    python_of(job.environment, cache)
+    return job
 
 
 def _compare(

@@ -1,9 +1,11 @@
-"""What depends on the backend that Keras has; `chosen_backend` says which one it gets."""
+"""What depends on the backend that Keras has; `chosen_backend` says which one it gets.
+
+Products and attention stand in `kernels`.
+"""
 
 import contextlib
 import functools
 import warnings
-from pathlib import Path
 
 from clozework.caches import cache_directory
 
@@ -12,11 +14,9 @@ __all__ = [
     "compiled_program",
     "computed_once",
     "configure_backend",
-    "einsum",
     "fill_variable",
-    "int8_product",
+    "has_accelerator",
     "known_values",
-    "matmul",
     "own_attributes",
     "random_states",
     "set_random_states",
@@ -28,8 +28,9 @@ __all__ = [
 ]
 
 # As measured: vectors of more tokens fall out of the caches of a CPU, fewer leave a GPU idle.
+# Python tells PyTorch of each operation, which takes longer than a GPU needs for few tokens.
 _TOKENS_ON_CPU = 1024
-_TOKENS_ON_GPU = 16384
+_TOKENS_ON_GPU = {"jax": 16384, "torch": 65536}
 
 
 def configure_backend() -> None:
@@ -187,130 +188,22 @@ def tokens_at_once() -> int:
     """Returns how many tokens keep the machine busy: with more, only the memory grows."""
     import keras
 
+    return _TOKENS_ON_GPU[keras.backend.backend()] if has_accelerator() else _TOKENS_ON_CPU
+
+
+def has_accelerator() -> bool:
+    """Returns whether another device than the CPU computes, while Python goes on."""
+    import keras
+
     if keras.backend.backend() == "jax":
         import jax
 
-        return _TOKENS_ON_CPU if jax.default_backend() == "cpu" else _TOKENS_ON_GPU
+        return jax.default_backend() != "cpu"
     if keras.backend.backend() == "torch":
         import torch
 
-        return _TOKENS_ON_GPU if torch.cuda.is_available() else _TOKENS_ON_CPU
-    return _TOKENS_ON_CPU
-
-
-def matmul(x, y):
-    """Computes `keras.ops.matmul(x, y)`, where y is a matrix or has the leading axes of x."""
-    letters = "abcdefgh"[: len(x.shape)]
-    of_y = letters[-1] + "z" if len(y.shape) == 2 else letters[:-2] + letters[-1] + "z"
-    if _sums_bfloat16_apart(x, y):
-        return einsum(f"{letters},{of_y}->{letters[:-1]}z", x, y)
-    import keras
-
-    return keras.ops.matmul(x, y)
-
-
-def einsum(equation, x, y):
-    """Computes `keras.ops.einsum(equation, x, y)`, each index of which stands in two of the three.
-
-    XLA computes products of bfloat16 on a CPU by the chip's own instructions, in half the time of
-    float32, only where their sums are float32; else it turns them into float32 first.
-    """
-    import keras
-
-    if not _sums_bfloat16_apart(x, y):
-        return keras.ops.einsum(equation, x, y)
-    return _jax_products()(equation, *map(keras.ops.convert_to_tensor, (x, y)))
-
-
-def int8_product(x, kernel, kernel_scale, *bias):
-    """Returns `x @ (kernel / kernel_scale) + bias` in float32, with each row of x rounded to int8.
-
-    JAX on a CPU with instructions for bfloat16 multiplies with them, in less time than integers:
-    8 bits are exact there. For PyTorch Keras would multiply int32, in many times that of float32:
-    https://github.com/keras-team/keras/blob/v3.15.1/keras/src/backend/torch/numpy.py
-
-    Args:
-        x: Floats `(rows, input dim)`.
-        kernel, kernel_scale: int8 `(input dim, output dim)`, and what it was multiplied by,
-            `(output dim,)`.
-        bias: `(output dim,)`, or nothing.
-    """
-    import keras
-    from keras import ops
-
-    x, kernel_scale = ops.cast(x, "float32"), ops.cast(kernel_scale, "float32")
-    scale = 127 / (ops.max(ops.abs(x), axis=-1, keepdims=True) + keras.config.epsilon())
-    rounded = ops.round(x * scale)
-    if keras.backend.backend() == "torch" and rounded.device.type == "cpu":
-        import torch
-
-        product = (
-            torch.ops.aten._int_mm(rounded.to(torch.int8), kernel).float().mul_(1 / kernel_scale)
-        )
-        return torch.addcmul(bias[0].float(), product, 1 / scale) if bias else product / scale
-    if _is_jax_on_cpu() and _has_bfloat16_instructions():
-        product = _jax_products(sums="float32")(
-            "ab,bc->ac", ops.cast(rounded, "bfloat16"), ops.cast(kernel, "bfloat16")
-        )
-    else:
-        product = ops.cast(ops.matmul(ops.cast(rounded, "int8"), kernel), "float32")
-    product = product / (scale * kernel_scale)
-    return product + ops.cast(bias[0], "float32") if bias else product
-
-
-def _sums_bfloat16_apart(x, y) -> bool:
-    import keras
-
-    dtypes = {keras.backend.standardize_dtype(tensor.dtype) for tensor in (x, y)}
-    return dtypes == {"bfloat16"} and _is_jax_on_cpu()
-
-
-def _is_jax_on_cpu() -> bool:
-    import keras
-
-    if keras.backend.backend() != "jax":
-        return False
-    import jax
-
-    return jax.default_backend() == "cpu"
-
-
-@functools.cache
-def _has_bfloat16_instructions() -> bool:
-    """Whether the CPU has them, where Linux says so."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    except OSError:
-        return False
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
-
-
-@functools.cache
-def _jax_products(sums: str = "bfloat16"):
-    """Returns einsum for bfloat16 that sums in float32, backwards as well, and then rounds."""
-    import jax
-    import jax.numpy as jnp
-
-    def product(equation, x, y):
-        wide = jnp.einsum(equation, x, y, preferred_element_type=jnp.float32)
-        return wide.astype(sums)
-
-    def forward(equation, x, y):
-        return product(equation, x, y), (x, y)
-
-    def backward(equation, inputs, upstream):
-        x, y = inputs
-        operands, of_output = equation.split("->")
-        of_x, of_y = operands.split(",")
-        upstream = upstream.astype(x.dtype)
-        return (
-            product(f"{of_output},{of_y}->{of_x}", upstream, y).astype(x.dtype),
-            product(f"{of_x},{of_output}->{of_y}", x, upstream).astype(y.dtype),
-        )
-
-    products = jax.custom_vjp(product, nondiff_argnums=(0,))
-    products.defvjp(forward, backward)
-    return products
+        return torch.cuda.is_available()
+    return False
 
 
 def while_loop(cond, body, loop_vars, *, maximum_iterations=None, changed=(), read=()):

@@ -12,10 +12,10 @@ from benchmarks.comparisons.libraries import (
 )
 from benchmarks.processes import Job
 
-__all__ = ["predict_deberta", "predict_precisions", "predict_roberta"]
+__all__ = ["PADDING_IDS", "predict_deberta", "predict_precisions", "predict_roberta"]
 
 # The id of padding, by model.
-_PADDING = {"roberta_base": 1, "deberta_v3_base": 0}
+PADDING_IDS = {"roberta_base": 1, "deberta_v3_base": 0}
 _OWN = {"jax": CLOZEWORK, "torch": CLOZEWORK_ON_TORCH}
 _SORTED_32 = {"is_sorted": True, "batch_size": 32}
 _UNSORTED_32 = {"is_sorted": False, "batch_size": 32}
@@ -125,7 +125,7 @@ class _Peers:
             "texts": self._texts,
             "model": plan.models.directory(model),
             "dtype": "float32",
-            "padding_id": _PADDING[model],
+            "padding_id": PADDING_IDS[model],
         }
 
     def text(self) -> str:

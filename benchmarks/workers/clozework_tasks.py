@@ -28,7 +28,8 @@ def classifier(settings: dict) -> Callable[[], np.ndarray]:
 
 def full_rows(settings: dict) -> Callable[[], np.ndarray]:
     """`predict` on rows that are full of tokens, which shows the limit: nothing is wasted."""
-    model = models.TextClassifier.from_preset(settings["model"], preprocessor=None)
+    dtype = settings["dtype"]
+    model = models.TextClassifier.from_preset(settings["model"], preprocessor=None, dtype=dtype)
     shape = (settings["num_rows"], settings["row_length"])
     ids = np.random.default_rng(0).integers(4, 50000, shape).astype("int32")
     inputs = {"token_ids": ids, "padding_mask": np.ones_like(ids)}
@@ -38,7 +39,8 @@ def full_rows(settings: dict) -> Callable[[], np.ndarray]:
 
 def training(settings: dict) -> Callable[[], Callable[[], np.ndarray]]:
     """`fit` on strings, one epoch a run; the outputs are those from before all training."""
-    model = models.TextClassifier.from_preset(settings["model"])
+    dtype = settings.get("dtype", "float32")
+    model = models.TextClassifier.from_preset(settings["model"], dtype=dtype)
     texts = read_texts(settings)
     labels = np.arange(len(texts)) % model.num_classes
     before = np.asarray(model.predict(texts[:8], verbose=0), "float32")

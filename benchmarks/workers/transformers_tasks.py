@@ -19,7 +19,8 @@ def pipeline(settings: dict) -> Callable[[], np.ndarray]:
         "text-classification",
         model=settings["model"],
         batch_size=32,
-        device="cpu",
+        device=settings.get("device", "cpu"),
+        dtype=settings["dtype"],
         top_k=None,
         function_to_apply="none",
     )
@@ -35,17 +36,20 @@ def pipeline(settings: dict) -> Callable[[], np.ndarray]:
 
 def classifier(settings: dict) -> Callable[[], np.ndarray]:
     """The model itself, on padded batches; `dtype` is that of its weights."""
+    device = settings.get("device", "cpu")
     model = transformers.AutoModelForSequenceClassification.from_pretrained(
         settings["model"], dtype=settings["dtype"]
-    ).eval()
+    )
+    model = model.to(device).eval()
     compute = torch.compile(model, dynamic=True) if settings["is_compiled"] else model
 
     def forward(ids, mask):
         with torch.inference_mode():
             outputs = compute(
-                input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)
+                input_ids=torch.from_numpy(ids).to(device),
+                attention_mask=torch.from_numpy(mask).to(device),
             )
-        return outputs.logits.float().numpy()
+        return outputs.logits.float().cpu().numpy()
 
     return padded_runner(settings, forward)
 
@@ -53,16 +57,19 @@ def classifier(settings: dict) -> Callable[[], np.ndarray]:
 def training(settings: dict) -> Callable[[], Callable[[], np.ndarray]]:
     """A plain loop with AdamW, one epoch a run; the outputs are those from before all training.
 
-    Batches are padded to their longest text; `is_grouped` puts texts of like lengths together.
+    Batches are padded to their longest text; `is_grouped` puts texts of like lengths together. On
+    another `device` than the CPU products are of bfloat16.
     """
+    device = settings.get("device", "cpu")
     model = transformers.AutoModelForSequenceClassification.from_pretrained(settings["model"])
+    model = model.to(device)
     tokenizer = transformers.AutoTokenizer.from_pretrained(settings["model"])
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
     texts = read_texts(settings)
     labels = torch.arange(len(texts)) % model.config.num_labels
     options = {"padding": True, "truncation": True, "max_length": 512, "return_tensors": "pt"}
     with torch.inference_mode():
-        before = model.eval()(**tokenizer(texts[:8], **options)).logits.numpy()
+        before = model.eval()(**tokenizer(texts[:8], **options).to(device)).logits.cpu().numpy()
     model.train()
     random = np.random.default_rng(0)
     grouping = {"is_sorted": settings["is_grouped"], "batch_size": settings["batch_size"]}
@@ -73,11 +80,14 @@ def training(settings: dict) -> Callable[[], Callable[[], np.ndarray]]:
         batches = list(batches_of(lengths, grouping))
         for i in random.permutation(len(batches)):
             chosen = order[batches[i]]
-            inputs = tokenizer([texts[place] for place in chosen], **options)
-            loss = model(**inputs, labels=labels[chosen]).loss
+            inputs = tokenizer([texts[place] for place in chosen], **options).to(device)
+            with torch.autocast(device, torch.bfloat16, enabled=device != "cpu"):
+                loss = model(**inputs, labels=labels[chosen].to(device)).loss
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
+        # What a GPU was told to do is done when it is waited for.
+        loss.item()
         return lambda: before
 
     return run

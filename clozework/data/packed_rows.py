@@ -19,8 +19,11 @@ FIRST_TOKENS = "first_tokens"
 
 _ROW_LENGTHS = tuple(2**i for i in range(4, 15))
 # Where there is more than this to compute, rows are no shorter: products of matrices are as fast
-# as they get, and attention over them costs next to nothing.
+# as they get, and attention over them costs next to nothing. Large steps have no more rows than
+# these, so that there are few shapes, up to a length that attention stays cheap for.
 _USUAL_ROW_LENGTH = 128
+_MOST_ROWS = 32
+_LONGEST_USUAL_ROW = 512
 _ROW_LENGTH_IN_TRAINING = 256
 # Rows of a batch in training have on average so much room for each of its texts: steps that are
 # small where texts of usual lengths are, and large for the rest. Longer rows are for batches with a
@@ -142,7 +145,8 @@ def plan_steps(
     lengths = [max(length, 1) for length in lengths]
     row_lengths = _row_lengths(max(lengths, default=1), longest_row)
     total = sum(lengths)
-    shortest = min(_USUAL_ROW_LENGTH, tokens_per_step)
+    usual = min(max(tokens_per_step // _MOST_ROWS, _USUAL_ROW_LENGTH), _LONGEST_USUAL_ROW)
+    shortest = min(usual, tokens_per_step)
     if total < shortest and len(lengths) <= slots(total):
         # All of them in one short row.
         shortest = tokens_per_step = total
@@ -165,6 +169,7 @@ def plan_batch(
     longest_text: int | None = None,
     longest_row: int | None = None,
     has_one_length: bool = False,
+    growth: float = 1.0,
 ) -> PackedRows:
     """Returns one step that holds all texts of a batch in their order: a slot for each.
 
@@ -177,6 +182,8 @@ def plan_batch(
         longest_row: Most tokens that the model can read; None for any number.
         has_one_length: Whether the rows of all batches have one length. Keras's metrics are means
             over rows first, so that labels of tokens would count by the length of their rows.
+        growth: How many times as much a shape has to cost as the next smaller one. Fewer shapes are
+            compiled sooner, and have more padding.
 
     Example:
     >>> batch = plan_batch([100, 200, 30])
@@ -190,6 +197,7 @@ def plan_batch(
     if has_one_length:
         shapes = [(-(-num_rows * length // longest), longest) for num_rows, length in shapes]
         shapes.sort()
+    shapes = _thinned(shapes, growth)
     steps = (_batch_of_shape(lengths, shape) for shape in shapes)
     return next(step for step in steps if step is not None)
 
@@ -245,6 +253,15 @@ def _shape_with_room(num_texts: int, room: float, row_length: int) -> tuple[int,
     if num_tokens < row_length:
         return 1, min(-(-num_tokens // 8) * 8, row_length)
     return -(-num_tokens // row_length), row_length
+
+
+def _thinned(shapes: list[tuple[int, int]], growth: float) -> list[tuple[int, int]]:
+    """Returns those of sorted shapes, the last one among them, whose costs are so far apart."""
+    kept = shapes[-1:]
+    for shape in reversed(shapes[:-1]):
+        if _cost(shape)[0] * growth <= _cost(kept[0])[0]:
+            kept.insert(0, shape)
+    return kept
 
 
 def _cost(shape: tuple[int, int]) -> tuple[float, int]:

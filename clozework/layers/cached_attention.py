@@ -64,7 +64,12 @@ class CachedMultiHeadAttention(HeadsFirstAttention):
         if cache is None:
             keys, values = self._key_dense(key), self._value_dense(value)
             x, scores = self._compute_attention(
-                self._query_dense(query), keys, values, attention_mask, training
+                self._query_dense(query),
+                keys,
+                values,
+                attention_mask,
+                training,
+                return_attention_scores,
             )
         else:
             known = KeyValueCache.of(cache)

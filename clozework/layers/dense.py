@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from clozework.backend import einsum, int8_product, matmul
+from clozework.kernels import einsum, int8_product, matmul
 
 __all__ = ["Dense", "EinsumDense", "speed_up"]
 

@@ -10,7 +10,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from clozework.backend import matmul
 from clozework.layers.self_attention import ScoredSelfAttention
 from clozework.layers.text_masks import self_attention_mask
 from clozework.layers.transformer_block import TransformerBlock
@@ -126,9 +125,8 @@ class DisentangledSelfAttention(ScoredSelfAttention):
 
     def call(self, inputs, rel_embeddings, attention_mask=None, training=None):
         query, key, value = self.projected(inputs, self._scale)
-        scores = matmul(query, ops.swapaxes(key, -1, -2))
-        scores = scores + self._position_scores(query, key, rel_embeddings)
-        return self.weighted(scores, value, attention_mask, training)
+        bias = self._position_scores(query, key, rel_embeddings)
+        return self.joined(query, key, value, bias, attention_mask, training)
 
     def get_config(self):
         return {

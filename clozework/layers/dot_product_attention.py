@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from clozework.backend import matmul
+from clozework.kernels import fused_attention, lowest_score, matmul
 from clozework.layers.dense import speed_up
 from clozework.layers.text_masks import joined_masks
 
@@ -51,8 +51,8 @@ def heads_first_attention(query, key, value, *, mask, dropout):
     """
     scores = matmul(query, key)
     if mask is not None:
-        lowest = -3e4 if keras.backend.standardize_dtype(scores.dtype) == "float16" else -1e9
-        scores = ops.where(ops.expand_dims(ops.cast(mask, "bool"), 1), scores, lowest)
+        allowed = ops.expand_dims(ops.cast(mask, "bool"), 1)
+        scores = ops.where(allowed, scores, lowest_score(scores.dtype))
     # Of a single key Keras would warn that its share is always 1.
     is_single = scores.shape[-1] == 1
     scores = ops.ones_like(scores) if is_single else ops.softmax(scores, axis=-1)
@@ -87,6 +87,16 @@ class HeadsFirstAttention(keras.layers.MultiHeadAttention):
         if use_causal_mask:
             causal_mask = self._compute_causal_mask(query, value)
             attention_mask = joined_masks(attention_mask, causal_mask)
+        if not return_attention_scores:
+            x = fused_attention(
+                ops.swapaxes(query * ops.cast(self._inverse_sqrt_key_dim, query.dtype), 1, 2),
+                ops.swapaxes(key, 1, 2),
+                ops.swapaxes(value, 1, 2),
+                mask=attention_mask,
+                dropout=self._dropout if training else 0.0,
+            )
+            if x is not None:
+                return ops.swapaxes(x, 1, 2), None
         return dot_product_attention(
             query,
             key,

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from clozework.backend import matmul
+from clozework.kernels import matmul
 from clozework.layers.activations import gelu_tanh
 from clozework.layers.dense import EinsumDense
 from clozework.layers.key_value_cache import KeyValueCache, num_places

@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-from clozework.backend import known_values, matmul
+from clozework.backend import known_values
 from clozework.errors import ConfigError, InputError
+from clozework.kernels import matmul
 from clozework.layers.activations import activation_config, activation_function
 from clozework.layers.dense import Dense
 

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from clozework.backend import matmul
 from clozework.layers.self_attention import ScoredSelfAttention
 from clozework.layers.text_masks import self_attention_mask
 from clozework.layers.transformer_block import TransformerBlock
@@ -112,8 +111,8 @@ class BiasedSelfAttention(ScoredSelfAttention):
 
     def call(self, inputs, position_bias, attention_mask=None, training=None):
         query, key, value = self.projected(inputs, 1.0 / math.sqrt(self.head_dim))
-        scores = matmul(query, ops.swapaxes(key, -1, -2)) + position_bias
-        return self.weighted(scores, value, attention_mask, training)
+        bias = ops.expand_dims(position_bias, 0)
+        return self.joined(query, key, value, bias, attention_mask, training)
 
 
 @keras.saving.register_keras_serializable("clozework")

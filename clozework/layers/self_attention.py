@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from clozework.backend import matmul
 from clozework.errors import ConfigError
+from clozework.kernels import fused_attention, matmul
 from clozework.layers.dense import Dense, EinsumDense
 
 __all__ = ["ScoredSelfAttention", "attention_weights"]
@@ -37,8 +37,8 @@ def attention_weights(scores, attention_mask, dtype):
 class ScoredSelfAttention(keras.layers.Layer):
     """Everything of self-attention but the scores.
 
-    Abstract: a subclass's `call` takes `projected`, makes scores of it, and gives them to
-    `weighted`. The names of the projections are part of the format of stored weights.
+    Abstract: a subclass's `call` takes `projected`, and gives it to `joined` with what it adds to
+    the scores. The names of the projections are part of the format of stored weights.
     """
 
     def __init__(
@@ -89,11 +89,22 @@ class ScoredSelfAttention(keras.layers.Layer):
             self.heads_first(self._value_dense(inputs)),
         )
 
-    def weighted(self, scores, value, attention_mask, training):
-        """Returns the values joined by their scores, `(batch, tokens, hidden_dim)`."""
-        weights = attention_weights(scores, attention_mask, self.compute_dtype)
-        weights = self._attention_dropout(weights, training=training)
-        x = ops.swapaxes(matmul(weights, value), 1, 2)
+    def joined(self, query, key, value, bias, attention_mask, training):
+        """Returns the values joined by scores and a bias, `(batch, tokens, hidden_dim)`.
+
+        Args:
+            query, key, value: What `projected` gave.
+            bias: Added to the scores; `(batch or 1, heads, tokens, tokens)`.
+            attention_mask: `(batch, tokens, tokens)`, or None.
+            training: Whether weights are dropped.
+        """
+        dropout = self.dropout if training else 0.0
+        x = fused_attention(query, key, value, bias=bias, mask=attention_mask, dropout=dropout)
+        if x is None:
+            scores = matmul(query, ops.swapaxes(key, -1, -2)) + bias
+            weights = attention_weights(scores, attention_mask, self.compute_dtype)
+            x = matmul(self._attention_dropout(weights, training=training), value)
+        x = ops.swapaxes(x, 1, 2)
         x = ops.reshape(x, (*ops.shape(x)[:2], self.hidden_dim))
         return self._output_dense(x)
 

@@ -1,5 +1,6 @@
 """How tasks compute on texts that share rows; see `clozework.data.packed_rows`."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -7,25 +8,34 @@ import keras
 import numpy as np
 from keras import ops
 
-from clozework.backend import tokens_at_once
+from clozework.backend import has_accelerator, tokens_at_once
 from clozework.data import PackedRows, StreamBatches, plan_batch, plan_steps
 from clozework.reading_ahead import read_ahead
 from clozework.tasks.padding import without_needless_padding
 from clozework.tasks.recorded_model import RecordedModel
 
 __all__ = [
-    "TEXTS_AT_ONCE",
     "outputs_of_padded",
     "outputs_of_texts",
     "packed_batch",
     "packed_vectors",
     "predict_packed",
     "text_lengths",
+    "texts_at_once",
     "vectors_at",
 ]
 
-# Read, tokenised and packed together: enough to find a text for each gap, few enough for memory.
-TEXTS_AT_ONCE = 1024
+# Of the shapes of batches in training: XLA takes long to compile for a GPU, on which a batch of
+# usual size takes no longer with more padding.
+_GROWTH_ON_ACCELERATORS = 2.0
+
+
+def texts_at_once() -> int:
+    """Returns how many texts are read, tokenised and packed together.
+
+    They are enough to find a text for each gap, and to fill several steps; few enough for memory.
+    """
+    return max(1024, tokens_at_once() // 4)
 
 
 def packed_vectors(backbone, inputs: Mapping[str, Any]):
@@ -61,39 +71,68 @@ def packed_batch(
         longest_text=np.shape(arrays["padding_mask"])[1],
         longest_row=task.backbone.longest_row,
         has_one_length=has_one_length,
+        growth=_GROWTH_ON_ACCELERATORS if has_accelerator() else 1.0,
     )
 
 
 def outputs_of_texts(
-    task,
-    arrays: Mapping[str, np.ndarray],
-    batch_size: int,
-    on_step: Callable[[int], None] = lambda num_texts: None,
+    task, arrays: Mapping[str, np.ndarray], batch_size: int | None
 ) -> list[np.ndarray]:
     """Returns the outputs for each text of arrays that are not packed, in their order.
 
     Args:
         task: A task that `packs_texts`.
         arrays: Inputs `(texts, tokens)`.
-        batch_size: As many rows of the arrays are the most that is computed at once.
-        on_step: Called after each step with the number of its texts.
+        batch_size: As many rows of the arrays are the most that is computed at once; None for as
+            many as keep the machine busy.
     """
-    lengths = text_lengths(arrays)
-    most = batch_size * next(iter(arrays.values())).shape[1]
-    budget = min(tokens_at_once(), 1 << (max(most, 1).bit_length() - 1))
-    outputs: list[np.ndarray] = [np.zeros(0)] * len(lengths)
-    steps = plan_steps(
-        lengths,
+    return _outputs(task, [arrays], batch_size, on_step=lambda num_texts: None)
+
+
+def _outputs(
+    task,
+    several: Iterable[Mapping[str, np.ndarray]],
+    batch_size: int | None,
+    on_step: Callable[[int], None],
+) -> list[np.ndarray]:
+    """Returns the outputs for the texts of several arrays, one after another.
+
+    An accelerator always has the next step before the outputs of the last are waited for.
+    """
+    num_ahead = 1 if has_accelerator() else 0
+    outputs: list[np.ndarray] = []
+    started: deque[tuple[int, PackedRows, Any]] = deque()
+
+    def finish() -> None:
+        first, step, values = started.popleft()
+        values = ops.convert_to_numpy(values)
+        for slot, text in enumerate(step.texts):
+            outputs[first + text] = task.output_of_text(values, step, slot)
+        on_step(len(step.texts))
+
+    for arrays in several:
+        first = len(outputs)
+        outputs += [np.zeros(0)] * _num_rows(arrays)
+        for step in _steps(task, arrays, batch_size):
+            started.append((first, step, task.start_packed(step.pack(arrays))))
+            if len(started) > num_ahead:
+                finish()
+    while started:
+        finish()
+    return outputs
+
+
+def _steps(task, arrays: Mapping[str, np.ndarray], batch_size: int | None) -> list[PackedRows]:
+    budget = tokens_at_once()
+    if batch_size is not None:
+        most = batch_size * next(iter(arrays.values())).shape[1]
+        budget = min(budget, 1 << (max(most, 1).bit_length() - 1))
+    return plan_steps(
+        text_lengths(arrays),
         tokens_per_step=budget,
         longest_row=task.backbone.longest_row,
         shortest_text=task.shortest_text,
     )
-    for step in steps:
-        values = task.compute_packed(step.pack(arrays))
-        for slot, text in enumerate(step.texts):
-            outputs[text] = task.output_of_text(values, step, slot)
-        on_step(len(step.texts))
-    return outputs
 
 
 def outputs_of_padded(task, arrays: Mapping[str, np.ndarray], batch_size: int) -> list[np.ndarray]:
@@ -118,7 +157,7 @@ def outputs_of_padded(task, arrays: Mapping[str, np.ndarray], batch_size: int) -
     return outputs
 
 
-def predict_packed(task, dataset, batch_size: int, verbose) -> np.ndarray:
+def predict_packed(task, dataset, batch_size: int | None, verbose) -> np.ndarray:
     """Returns the outputs for all examples of a dataset of inputs, as one array.
 
     Args:
@@ -127,10 +166,8 @@ def predict_packed(task, dataset, batch_size: int, verbose) -> np.ndarray:
         batch_size, verbose: As in `keras.Model.predict`.
     """
     progress = keras.utils.Progbar(dataset.num_examples, verbose=int(verbose == "auto" or verbose))
-    outputs: list[np.ndarray] = []
-    for arrays in read_ahead(_joined(arrays for (arrays,) in _in_order(dataset))):
-        outputs += outputs_of_texts(task, arrays, batch_size, on_step=progress.add)
-    return task.predicted(outputs)
+    several = read_ahead(_joined(arrays for (arrays,) in _in_order(dataset)))
+    return task.predicted(_outputs(task, several, batch_size, on_step=progress.add))
 
 
 def _in_order(dataset) -> Iterator[tuple]:
@@ -144,7 +181,7 @@ def _joined(batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[dict[str, n
     waiting: list[Mapping[str, np.ndarray]] = []
     for batch in batches:
         waiting.append(batch)
-        if sum(map(_num_rows, waiting)) >= TEXTS_AT_ONCE:
+        if sum(map(_num_rows, waiting)) >= texts_at_once():
             yield _concatenated(waiting)
             waiting = []
     if waiting:

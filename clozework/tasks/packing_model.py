@@ -46,13 +46,13 @@ class PackingModel(RecordedModel):
         """
         raise NotImplementedError(f"{type(self).__name__} does not pack texts.")
 
-    def compute_packed(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Returns the outputs of packed rows; see `call_packed`.
+    def start_packed(self, inputs: Mapping[str, np.ndarray]):
+        """Returns the outputs of packed rows, which a device may still compute; see `call_packed`.
 
         Unlike that of Keras's `predict_on_batch`, the program does not take the weights over.
         """
         with self._in_use:
-            return keras.ops.convert_to_numpy(self._packed_program(dict(inputs)))
+            return self._packed_program(dict(inputs))
 
     @property
     def packs_texts(self) -> bool:

@@ -22,10 +22,10 @@ from clozework.tasks.loading import load_task
 from clozework.tasks.model_card import TrainingSummary
 from clozework.tasks.numbers import check_count, check_outputs, check_share
 from clozework.tasks.packed_texts import (
-    TEXTS_AT_ONCE,
     outputs_of_padded,
     outputs_of_texts,
     predict_packed,
+    texts_at_once,
 )
 from clozework.tasks.packing_model import PackingModel
 from clozework.tasks.padding import without_needless_padding
@@ -222,9 +222,9 @@ class Task(PackingModel):
                 x,
                 preprocess=self._prediction_batch,
                 batch_size=batch_size,
-                examples_at_once=TEXTS_AT_ONCE,
+                examples_at_once=texts_at_once(),
             )
-            return predict_packed(self, dataset, batch_size or 32, verbose)
+            return predict_packed(self, dataset, batch_size, verbose)
         dataset = self._dataset(x, preprocess=self._prediction_batch, batch_size=batch_size)
         with quiet_end_of_stream(dataset):
             return super().predict(dataset, verbose=verbose, steps=steps, callbacks=callbacks)

@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "clozework"
 
-BOTTOM = {"backend", "caches", "chosen_backend", "errors", "reading_ahead"}
+BOTTOM = {"backend", "caches", "chosen_backend", "errors", "kernels", "reading_ahead"}
 ISLANDS = {"data", "layers", "losses", "presets", "samplers", "tokenizers"}
 # Part of the package -> the other parts that it may import.
 MAY_IMPORT = {
@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "caches": set(),
     "reading_ahead": set(),
     "backend": {"caches"},
+    "kernels": set(),
     "chosen_backend": {"errors"},
     **dict.fromkeys(ISLANDS, BOTTOM),
     # The one bridge: a tokenizer loads itself from a preset.
@@ -37,8 +38,8 @@ PLACES = {
     "huggingface_hub": {"presets.handle", "caches"},
     "kagglehub": {"presets.handle"},
     "tensorflow": {"data.tensorflow"},
-    "jax": {"backend"},
-    "torch": {"backend"},
+    "jax": {"backend", "kernels"},
+    "torch": {"backend", "kernels"},
     "h5py": {"presets.h5_weights"},
     "pickle": set(),
     "transformers": set(),

@@ -12,6 +12,12 @@ def realistic_lengths(count, seed=0):
     return np.clip(lengths, 3, 512).astype(int).tolist()
 
 
+def batch_lengths(median, seed):
+    """Number of tokens of the texts of a batch."""
+    lengths = np.random.default_rng(seed).lognormal(np.log(median), 0.9, 32)
+    return np.clip(lengths, 3, 512).astype(int).tolist()
+
+
 def computed(steps):
     return sum(step.num_rows * step.row_length for step in steps)
 
@@ -49,6 +55,14 @@ def test_shapes_are_at_most_twelve():
         steps = plan_steps(lengths.tolist(), tokens_per_step=1024, longest_row=512)
         shapes |= {(step.num_rows, step.row_length, step.num_slots) for step in steps}
     assert len(shapes) <= 12
+
+
+def test_large_steps_have_fewer_and_longer_rows():
+    lengths = realistic_lengths(4096)
+    steps = plan_steps(lengths, tokens_per_step=16384, longest_row=512)
+    assert {step.row_length for step in steps} == {512}
+    assert {step.num_rows for step in steps} <= {32, 16, 8, 4}
+    assert computed(steps) <= 1.06 * sum(lengths)
 
 
 def test_a_text_alone_has_a_row_of_its_length():
@@ -121,6 +135,18 @@ def test_batches_of_any_texts_have_twelve_shapes_at_most(longest_text):
             for _ in range(60)
         ]
         assert len(shapes_of_batches(batches, longest_text)) <= 12
+
+
+@pytest.mark.parametrize("has_one_length", [False, True])
+def test_batches_may_have_fewer_shapes(has_one_length):
+    options = {"longest_text": 512, "longest_row": 512, "has_one_length": has_one_length}
+    shapes = {
+        (batch.num_rows, batch.row_length)
+        for seed in range(300)
+        for median in (8, 40, 200)
+        for batch in [plan_batch(batch_lengths(median, seed), growth=2.0, **options)]
+    }
+    assert 2 <= len(shapes) <= 6
 
 
 def test_shapes_of_batches_depend_on_neither_order_nor_other_batches():

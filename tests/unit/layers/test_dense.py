@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from clozework import backend
+from clozework import kernels
 from clozework.layers import Dense, EinsumDense, TransformerEncoder
 
 X = np.random.default_rng(0).normal(size=(2, 5, 3, 4)).astype("float32")
@@ -56,7 +56,7 @@ def numbers(x) -> np.ndarray:
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("has_instructions", [True, False])
 def test_int8_gives_the_numbers_of_keras(name, has_instructions, monkeypatch):
-    monkeypatch.setattr(backend, "_has_bfloat16_instructions", lambda: has_instructions)
+    monkeypatch.setattr(kernels, "_has_bfloat16_instructions", lambda: has_instructions)
     theirs, own, x = both(name)
     for layer in (theirs, own):
         layer.quantize("int8")
@@ -90,7 +90,7 @@ def test_products_of_bfloat16_have_the_gradients_of_float32():
     x, y = X[0, :4], X[1, :4].swapaxes(1, 2)
     expected = gradients(lambda x, y: x @ y, x, y)
     halves = [ops.cast(array, "bfloat16") for array in (x, y)]
-    for own, exact in zip(gradients(backend.matmul, *halves), expected, strict=True):
+    for own, exact in zip(gradients(kernels.matmul, *halves), expected, strict=True):
         np.testing.assert_allclose(own, exact, rtol=0.05, atol=0.05)
 
 

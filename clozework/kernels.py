@@ -1,0 +1,179 @@
+"""Products and attention, as each backend computes them the fastest."""
+
+import functools
+from pathlib import Path
+
+__all__ = ["einsum", "fused_attention", "int8_product", "lowest_score", "matmul"]
+
+
+def matmul(x, y):
+    """Computes `keras.ops.matmul(x, y)`, where y is a matrix or has the leading axes of x."""
+    letters = "abcdefgh"[: len(x.shape)]
+    of_y = letters[-1] + "z" if len(y.shape) == 2 else letters[:-2] + letters[-1] + "z"
+    if _sums_bfloat16_apart(x, y):
+        return einsum(f"{letters},{of_y}->{letters[:-1]}z", x, y)
+    import keras
+
+    return keras.ops.matmul(x, y)
+
+
+def einsum(equation, x, y):
+    """Computes `keras.ops.einsum(equation, x, y)`, each index of which stands in two of the three.
+
+    XLA computes products of bfloat16 on a CPU by the chip's own instructions, in half the time of
+    float32, only where their sums are float32; else it turns them into float32 first.
+    """
+    import keras
+
+    if not _sums_bfloat16_apart(x, y):
+        return keras.ops.einsum(equation, x, y)
+    return _jax_products()(equation, *map(keras.ops.convert_to_tensor, (x, y)))
+
+
+def fused_attention(query, key, value, *, bias=None, mask=None, dropout: float = 0.0):
+    """Returns attention from one kernel, which keeps no scores, or None where there is none for it.
+
+    PyTorch has one for everything but dropout on a CPU. JAX has one on a GPU, cuDNN's, for half
+    floats; it drops nothing, and gives a bias no gradient:
+    https://docs.jax.dev/en/latest/_autosummary/jax.nn.dot_product_attention.html
+
+    Args:
+        query: `(batch, heads, query tokens, head_dim)`, scaled.
+        key, value: `(batch, heads, tokens, head_dim)`.
+        bias: Added to the scores; `(batch or 1, heads, query tokens, tokens)`.
+        mask: Booleans `(batch, query tokens, tokens)`, true where attention is allowed.
+        dropout: Share of the weights that is dropped.
+    """
+    import keras
+
+    is_torch = keras.backend.backend() == "torch"
+    is_half = keras.backend.standardize_dtype(query.dtype) in ("float16", "bfloat16")
+    if is_torch and dropout and query.device.type == "cpu":
+        return None
+    if not is_torch and (dropout or bias is not None or not is_half or not _is_jax_on("gpu")):
+        return None
+    if mask is not None:
+        query, bias = _masked_by_bias(query, bias, keras.ops.expand_dims(mask, 1))
+    if is_torch:
+        import torch
+
+        return torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=bias, dropout_p=dropout, scale=1.0
+        )
+    query, key, value = (keras.ops.swapaxes(x, 1, 2) for x in (query, key, value))
+    x = keras.ops.dot_product_attention(query, key, value, bias=bias, scale=1.0)
+    return keras.ops.swapaxes(x, 1, 2)
+
+
+def _masked_by_bias(query, bias, mask):
+    """Returns the query and a bias that give everything that is masked the weight zero.
+
+    Kernels compute weights again for gradients, from the logarithm of their sum, in which nothing
+    is left of scores as low as these. So a token that may attend to nothing gets scores of zero:
+    equal weights, as a softmax of scores that are equally low.
+    """
+    from keras import ops
+
+    mask = ops.cast(mask, "bool")
+    has_some = ops.any(mask, axis=-1, keepdims=True)
+    lowest = ops.where(has_some, ops.cast(lowest_score(query.dtype), query.dtype), 0)
+    bias = ops.where(mask, 0 if bias is None else bias, lowest)
+    return query * ops.cast(has_some, query.dtype), bias
+
+
+def lowest_score(dtype) -> float:
+    """Returns the score of what may not be attended to, which each dtype can hold."""
+    import keras
+
+    return -3e4 if keras.backend.standardize_dtype(dtype) == "float16" else -1e9
+
+
+def int8_product(x, kernel, kernel_scale, *bias):
+    """Returns `x @ (kernel / kernel_scale) + bias` in float32, with each row of x rounded to int8.
+
+    JAX on a CPU with instructions for bfloat16 multiplies with them, in less time than integers:
+    8 bits are exact there. For PyTorch Keras would multiply int32, in many times that of float32:
+    https://github.com/keras-team/keras/blob/v3.15.1/keras/src/backend/torch/numpy.py
+
+    Args:
+        x: Floats `(rows, input dim)`.
+        kernel, kernel_scale: int8 `(input dim, output dim)`, and what it was multiplied by,
+            `(output dim,)`.
+        bias: `(output dim,)`, or nothing.
+    """
+    import keras
+    from keras import ops
+
+    x, kernel_scale = ops.cast(x, "float32"), ops.cast(kernel_scale, "float32")
+    scale = 127 / (ops.max(ops.abs(x), axis=-1, keepdims=True) + keras.config.epsilon())
+    rounded = ops.round(x * scale)
+    if keras.backend.backend() == "torch" and rounded.device.type == "cpu":
+        import torch
+
+        product = (
+            torch.ops.aten._int_mm(rounded.to(torch.int8), kernel).float().mul_(1 / kernel_scale)
+        )
+        return torch.addcmul(bias[0].float(), product, 1 / scale) if bias else product / scale
+    if _is_jax_on("cpu") and _has_bfloat16_instructions():
+        product = _jax_products(sums="float32")(
+            "ab,bc->ac", ops.cast(rounded, "bfloat16"), ops.cast(kernel, "bfloat16")
+        )
+    else:
+        product = ops.cast(ops.matmul(ops.cast(rounded, "int8"), kernel), "float32")
+    product = product / (scale * kernel_scale)
+    return product + ops.cast(bias[0], "float32") if bias else product
+
+
+def _sums_bfloat16_apart(x, y) -> bool:
+    import keras
+
+    dtypes = {keras.backend.standardize_dtype(tensor.dtype) for tensor in (x, y)}
+    return dtypes == {"bfloat16"} and _is_jax_on("cpu")
+
+
+def _is_jax_on(platform: str) -> bool:
+    import keras
+
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return jax.default_backend() == platform
+
+
+@functools.cache
+def _has_bfloat16_instructions() -> bool:
+    """Whether the CPU has them, where Linux says so."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:
+        return False
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
+
+
+@functools.cache
+def _jax_products(sums: str = "bfloat16"):
+    """Returns einsum for bfloat16 that sums in float32, backwards as well, and then rounds."""
+    import jax
+    import jax.numpy as jnp
+
+    def product(equation, x, y):
+        wide = jnp.einsum(equation, x, y, preferred_element_type=jnp.float32)
+        return wide.astype(sums)
+
+    def forward(equation, x, y):
+        return product(equation, x, y), (x, y)
+
+    def backward(equation, inputs, upstream):
+        x, y = inputs
+        operands, of_output = equation.split("->")
+        of_x, of_y = operands.split(",")
+        upstream = upstream.astype(x.dtype)
+        return (
+            product(f"{of_output},{of_y}->{of_x}", upstream, y).astype(x.dtype),
+            product(f"{of_x},{of_output}->{of_y}", x, upstream).astype(y.dtype),
+        )
+
+    products = jax.custom_vjp(product, nondiff_argnums=(0,))
+    products.defvjp(forward, backward)
+    return products

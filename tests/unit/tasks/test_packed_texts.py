@@ -1,0 +1,75 @@
+"""Steps of packed texts: in the order of the examples, and ahead of a device that is slow."""
+
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+from clozework.tasks import packed_texts
+from tests.unit.tasks.tiny_models import tiny_classifier
+
+WORDS = ["a", "b", "c", "heaven", "earth"]
+
+
+@pytest.fixture
+def texts():
+    random = np.random.default_rng(0)
+    return [" ".join(random.choice(WORDS, random.integers(1, 12))) for _ in range(40)]
+
+
+@pytest.fixture
+def classifier():
+    return tiny_classifier()
+
+
+@pytest.fixture
+def small_steps(monkeypatch):
+    """Few tokens a step, and few texts that are planned together."""
+    monkeypatch.setattr(packed_texts, "tokens_at_once", lambda: 32)
+    monkeypatch.setattr(packed_texts, "texts_at_once", lambda: 8)
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("has_accelerator", [False, True])
+def test_outputs_are_in_the_order_of_the_texts(classifier, texts, monkeypatch, has_accelerator):
+    monkeypatch.setattr(packed_texts, "has_accelerator", lambda: has_accelerator)
+    alone = np.concatenate([classifier.predict([text], verbose=0) for text in texts])
+
+    np.testing.assert_allclose(classifier.predict(texts, verbose=0), alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("has_accelerator", [False, True])
+def test_an_accelerator_has_the_next_step_before_one_is_waited_for(
+    classifier, texts, monkeypatch, has_accelerator
+):
+    events = []
+    start = classifier.start_packed
+    wait = keras.ops.convert_to_numpy
+    ops = SimpleNamespace(**vars(keras.ops))
+    ops.convert_to_numpy = lambda x: events.append("wait") or wait(x)
+    monkeypatch.setattr(packed_texts, "has_accelerator", lambda: has_accelerator)
+    monkeypatch.setattr(classifier, "start_packed", lambda x: events.append("start") or start(x))
+    monkeypatch.setattr(packed_texts, "ops", ops)
+
+    classifier.predict(texts, verbose=0)
+
+    num_ahead = [events[:i].count("start") - events[:i].count("wait") for i in range(len(events))]
+    assert events.count("start") == events.count("wait") > 5
+    assert max(num_ahead) == (2 if has_accelerator else 1)
+
+
+def test_a_batch_size_limits_what_is_computed_at_once(classifier, texts, monkeypatch):
+    monkeypatch.setattr(packed_texts, "tokens_at_once", lambda: 4096)
+    start = classifier.start_packed
+    shapes = set()
+
+    def noted(inputs):
+        shapes.add(inputs["token_ids"].size)
+        return start(inputs)
+
+    monkeypatch.setattr(classifier, "start_packed", noted)
+    classifier.predict(texts, batch_size=2, verbose=0)
+
+    assert max(shapes) <= 2 * 16
