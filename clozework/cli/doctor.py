@@ -47,6 +47,8 @@ _OPTIONAL = {
     "kagglehub": ("kaggle", "presets at kaggle://"),
     "sentencepiece": ("sentencepiece", "training SentencePiece vocabularies"),
     "sklearn": ("train", "scores of classes in reports"),
+    "seqeval": ("train", "scores of entities in reports"),
+    "rouge_score": ("train", "scores of summaries in reports"),
     "pyarrow": ("train", "files of Parquet and Arrow"),
 }
 

@@ -1,4 +1,4 @@
-"""`clozework evaluate` and `compare`: how good classifiers are on a file of examples."""
+"""`clozework evaluate` and `compare`: how good models are on a file of examples."""
 
 import dataclasses
 
@@ -6,61 +6,46 @@ import click
 
 from clozework.cli.loading import DTYPE_OPTION, load_task
 from clozework.cli.printing import print_json, print_table
-from clozework.cli.train import read_roles
+from clozework.cli.train import COLUMN_OPTION, TASK_OPTION, read_roles
 
 __all__ = ["compare", "evaluate"]
 
-_COLUMN_OPTION = click.option(
-    "--column",
-    "columns",
-    multiple=True,
-    metavar="ROLE=NAME",
-    help="Which column is what, such as label=stars; more than once for several.",
-)
 _JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
-@click.command(short_help="Say how good a classifier is.")
+@click.command(short_help="Say how good a model is.")
 @click.argument("model")
 @click.argument("data", type=click.Path(exists=True))
-@_COLUMN_OPTION
+@TASK_OPTION
+@COLUMN_OPTION
 @DTYPE_OPTION
 @_JSON_OPTION
-def evaluate(*, model: str, data: str, columns, dtype: str | None, as_json: bool) -> None:
-    """Says how good a classifier is: `clozework evaluate my_model test.csv`
+def evaluate(
+    *, model: str, data: str, task: str | None, columns, dtype: str | None, as_json: bool
+) -> None:
+    """Says how good a model is: `clozework evaluate my_model test.csv`
 
-    DATA is a file of texts and labels, as `clozework train` reads it.
+    DATA is a file of texts and what is expected of them, as `clozework train` reads it: classes,
+    tags, answers, summaries, or the texts that belong to others.
     """
-    from clozework.training import evaluate_classifier
+    from clozework.training import TrainingOptions, plan_training
 
-    texts, labels = _examples(data, columns)
-    found = evaluate_classifier(load_task("TextClassifier", model, dtype), texts, labels)
+    options = TrainingOptions(validation_share=0.0)
+    plan = plan_training(data, options, task=task, columns=read_roles(columns))
+    found = plan.evaluate(load_task(plan.kind.task, model, dtype))
     if as_json:
         print_json(dataclasses.asdict(found))
         return
-    print_table(
-        [
-            [
-                one.label,
-                f"{one.precision:.3f}",
-                f"{one.recall:.3f}",
-                f"{one.f1:.3f}",
-                f"{one.support}",
-            ]
-            for one in found.classes
-        ],
-        header=["class", "precision", "recall", "F1", "texts"],
-    )
-    click.echo(
-        f"\naccuracy {found.accuracy:.1%}, mean F1 {found.macro_f1:.3f}, {len(found.lengths)} texts"
-    )
+    scores = found.scores()
+    print_table(scores.rows, header=scores.header)
+    click.echo(f"\n{found.summary()}")
 
 
 @click.command(short_help="Say which of two classifiers is better.")
 @click.argument("first")
 @click.argument("second")
 @click.argument("data", type=click.Path(exists=True))
-@_COLUMN_OPTION
+@COLUMN_OPTION
 @DTYPE_OPTION
 @_JSON_OPTION
 def compare(

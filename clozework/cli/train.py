@@ -6,7 +6,20 @@ import click
 
 from clozework.cli.printing import print_json, say
 
-__all__ = ["read_roles", "train"]
+__all__ = ["COLUMN_OPTION", "TASK_OPTION", "read_roles", "train"]
+
+TASK_OPTION = click.option(
+    "--task",
+    type=click.Choice(["classify", "tag", "answer", "embed", "summarize", "fill"]),
+    help="What the model is for; guessed from the columns by default.",
+)
+COLUMN_OPTION = click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="ROLE=NAME",
+    help="Which column is what, such as label=stars; more than once for several.",
+)
 
 
 @click.command(short_help="Train a model on a file of examples.")
@@ -14,18 +27,8 @@ __all__ = ["read_roles", "train"]
 @click.option(
     "-o", "--output", "directory", required=True, type=click.Path(), help="Where the model goes."
 )
-@click.option(
-    "--task",
-    type=click.Choice(["classify", "tag", "answer", "embed", "summarize", "fill"]),
-    help="What the model is for; guessed from the columns by default.",
-)
-@click.option(
-    "--column",
-    "columns",
-    multiple=True,
-    metavar="ROLE=NAME",
-    help="Which column is what, such as label=stars; more than once for several.",
-)
+@TASK_OPTION
+@COLUMN_OPTION
 @click.option("--preset", help="The model to begin with; the one of the package by default.")
 @click.option("--epochs", type=click.IntRange(min=1), help="At most so many.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Examples of a step.")

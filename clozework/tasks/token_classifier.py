@@ -179,6 +179,42 @@ class TokenClassifier(Task):
             tagged.append([e for e in entities if threshold is None or e.score >= threshold])
         return tagged if is_batched else tagged[0]
 
+    def tag_words(self, sentences, *, batch_size: int = 32) -> list[list[str]]:
+        """Returns the tag of each word, by its first token.
+
+        Args:
+            sentences: A list of lists of words.
+            batch_size: Number of windows computed at once.
+
+        Raises:
+            InputError: If the sentences are no lists of words.
+
+        Example:
+        >>> tagger = TokenClassifier.from_preset(
+        ...     "deberta_v3_tiny_en_demo", load_weights=False, num_classes=1, label_names=["WORD"]
+        ... )
+        >>> tagger.tag_words([["the", "sea"], ["Rome"]])
+        [['WORD', 'WORD'], ['WORD']]
+        """
+        texts, words = join_words(sentences)
+        if words is None:
+            raise InputError(
+                f"`tag_words` takes a list of lists of words. Received: {sentences!r:.80}. `tag` "
+                f"takes texts."
+            )
+        encodings = self._encoded(texts)
+        names = class_names(self.label_names, self.num_classes)
+        tagged = []
+        probabilities = self._probabilities(encodings, None, batch_size)
+        for encoding, of_tokens, row in zip(encodings, probabilities, words, strict=True):
+            numbered = [word._replace(tag=i) for i, word in enumerate(row)]
+            # A word of which the tokenizer keeps nothing has no token.
+            tags = [OUTSIDE] * len(row)
+            for token, i in word_tags(encoding.offsets, numbered):
+                tags[i] = names[of_tokens[token].argmax()]
+            tagged.append(tags)
+        return tagged
+
     def answers_to(self, x):
         examples, _ = text_examples(join_words(x)[0])
         rows = self._probabilities(self._encoded(examples), None, batch_size=32)

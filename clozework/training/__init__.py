@@ -1,12 +1,27 @@
 """From a file of examples to a trained model: what `clozework train` does."""
 
 from clozework.training.comparison import ClassifierComparison, compare_classifiers
-from clozework.training.evaluation import (
+from clozework.training.evaluations import (
+    AnswerEvaluation,
     CalibrationBin,
     ClassifierEvaluation,
     ClassScores,
+    Evaluation,
+    FarDocument,
     Mistake,
+    RetrievalEvaluation,
+    ScoredAnswer,
+    ScoredSummary,
+    ScoreTable,
+    SummaryEvaluation,
+    TaggedSentence,
+    TaggerEvaluation,
+    TextLengths,
+    evaluate_answerer,
     evaluate_classifier,
+    evaluate_embedder,
+    evaluate_summarizer,
+    evaluate_tagger,
 )
 from clozework.training.explanation import (
     Explanation,
@@ -18,18 +33,33 @@ from clozework.training.report import report_page
 from clozework.training.runs import Training, TrainingOptions, TrainingResult, plan_training
 
 __all__ = [
+    "AnswerEvaluation",
     "CalibrationBin",
     "ClassScores",
     "ClassifierComparison",
     "ClassifierEvaluation",
+    "Evaluation",
     "Explanation",
+    "FarDocument",
     "Mistake",
+    "RetrievalEvaluation",
+    "ScoreTable",
+    "ScoredAnswer",
+    "ScoredSummary",
+    "SummaryEvaluation",
+    "TaggedSentence",
+    "TaggerEvaluation",
+    "TextLengths",
     "Training",
     "TrainingOptions",
     "TrainingResult",
     "WordWeight",
     "compare_classifiers",
+    "evaluate_answerer",
     "evaluate_classifier",
+    "evaluate_embedder",
+    "evaluate_summarizer",
+    "evaluate_tagger",
     "explain_class",
     "explanation_page",
     "plan_training",

@@ -6,6 +6,14 @@ from typing import Any
 
 from clozework.errors import ConfigError, InputError
 from clozework.losses import InBatchNegatives
+from clozework.training.evaluations import (
+    Evaluation,
+    evaluate_answerer,
+    evaluate_classifier,
+    evaluate_embedder,
+    evaluate_summarizer,
+    evaluate_tagger,
+)
 
 __all__ = ["KINDS", "Kind", "guessed_columns", "guessed_kind", "kind_named"]
 
@@ -23,6 +31,7 @@ class Kind:
         examples: Makes `(x, y)` for `fit` of the columns, by role; y is None where there is none.
         monitored: What tells a good epoch, of the examples kept for validation.
         loss: Makes what is minimised.
+        evaluate: Says what a model gets right of such `(x, y)`; None where the loss says it all.
     """
 
     name: str
@@ -31,6 +40,7 @@ class Kind:
     examples: Callable[[Mapping[str, Column]], tuple[Any, Any]]
     monitored: str = "val_loss"
     loss: Callable[[], Any] = lambda: "auto"
+    evaluate: Callable[[Any, Any, Any], Evaluation] | None = None
 
     @property
     def has_labels(self) -> bool:
@@ -47,6 +57,7 @@ KINDS = (
         "TokenClassifier",
         {"tokens": ("tokens", "words"), "tags": ("tags", "ner_tags", "labels")},
         lambda columns: (list(columns["tokens"]), list(columns["tags"])),
+        evaluate=evaluate_tagger,
     ),
     Kind(
         "answer",
@@ -56,6 +67,7 @@ KINDS = (
             list(zip(columns["question"], columns["context"], strict=True)),
             _spans(columns["context"], columns["answer"]),
         ),
+        evaluate=evaluate_answerer,
     ),
     Kind(
         "embed",
@@ -66,6 +78,7 @@ KINDS = (
         },
         lambda columns: (list(zip(columns["anchor"], columns["positive"], strict=True)), None),
         loss=InBatchNegatives,
+        evaluate=lambda embedder, x, y: evaluate_embedder(embedder, x),
     ),
     Kind(
         "summarize",
@@ -75,6 +88,7 @@ KINDS = (
             {"encoder_text": list(columns["text"]), "decoder_text": list(columns["summary"])},
             None,
         ),
+        evaluate=lambda summarizer, x, y: evaluate_summarizer(summarizer, x),
     ),
     Kind(
         "classify",
@@ -84,6 +98,7 @@ KINDS = (
             "label": ("label", "class", "category", "intent", "sentiment", "topic", "labels"),
         },
         lambda columns: (list(columns["text"]), [str(label) for label in columns["label"]]),
+        evaluate=evaluate_classifier,
     ),
     Kind(
         "fill",

@@ -4,7 +4,12 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from clozework.training.charts import bars, curves, matrix, reliability
-from clozework.training.evaluation import ClassifierEvaluation
+from clozework.training.evaluations import (
+    ClassifierEvaluation,
+    Evaluation,
+    ScoreTable,
+    TextLengths,
+)
 
 __all__ = ["report_page"]
 
@@ -47,7 +52,7 @@ def report_page(
     facts: Sequence[str],
     command: str,
     history: Mapping[str, Sequence[float]],
-    evaluation: ClassifierEvaluation | None,
+    evaluation: Evaluation | None,
 ) -> str:
     """Returns the page.
 
@@ -56,21 +61,17 @@ def report_page(
         facts: Sentences on data and training.
         command: What makes the same model again.
         history: Loss and metrics of each epoch.
-        evaluation: Of the examples kept for validation; None where there are none, or no classes.
+        evaluation: Of the examples kept for validation; None where there are none.
     """
     sections = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="soft">{"<br>".join(map(escape, facts))}</p>',
     ]
     if evaluation is not None:
-        sections.append(
-            f"<p><strong>{evaluation.accuracy:.1%}</strong> of the texts kept for validation get "
-            f"the right class; the mean F1 of the classes is "
-            f"<strong>{evaluation.macro_f1:.3f}</strong>.</p>"
-        )
+        sections.append(f"<p><strong>{escape(evaluation.summary())}</strong></p>")
     sections += ["<h2>Training</h2>", _charts(_histories(history))]
     if evaluation is not None:
-        sections += _about_classes(evaluation)
+        sections += _about_examples(evaluation)
     sections += [
         "<h2>The same again</h2>",
         f"<pre>{escape(command)}</pre>",
@@ -96,56 +97,45 @@ def _histories(history: Mapping[str, Sequence[float]]) -> list[tuple[str, str]]:
     return charts
 
 
-def _about_classes(evaluation: ClassifierEvaluation) -> list[str]:
-    names = [one.label for one in evaluation.classes]
-    points = [(one.probability, one.accuracy, one.count) for one in evaluation.calibration]
-    lengths = bars(
-        evaluation.lengths,
-        x_title="tokens of a text",
-        y_title="texts",
-        mark=evaluation.longest_text,
-    )
-    share_cut = evaluation.num_cut / len(evaluation.lengths)
-    rows = [
-        [one.label, f"{one.precision:.3f}", f"{one.recall:.3f}", f"{one.f1:.3f}", str(one.support)]
-        for one in sorted(evaluation.classes, key=lambda one: one.f1)
-    ]
-    mistakes = [
-        [one.text, one.label, one.predicted, f"{one.probability:.1%}"]
-        for one in evaluation.mistakes
-    ]
+def _about_examples(evaluation: Evaluation) -> list[str]:
+    """Returns sections about the examples kept for validation."""
+    charts = [_of_lengths(evaluation.lengths)]
+    sections = ["<h2>Scores</h2>", _table(evaluation.scores())]
+    if isinstance(evaluation, ClassifierEvaluation):
+        names = [one.label for one in evaluation.classes]
+        confusion = matrix(evaluation.confusion, names)
+        sections += [
+            "<h2>What is taken for what</h2>",
+            _charts([(confusion, "rows: what it is; columns: what it is taken for")]),
+        ]
+        points = [(one.probability, one.accuracy, one.count) for one in evaluation.calibration]
+        charts.insert(
+            0,
+            (
+                reliability(points),
+                f"Are probabilities what they say? On the dashed line they are; on average they "
+                f"are {evaluation.calibration_error:.3f} away",
+            ),
+        )
+    worst = evaluation.worst()
     return [
-        "<h2>Classes</h2>",
-        _table(["class", "precision", "recall", "F1", "texts"], rows, first_number=1),
-        "<h2>What is taken for what</h2>",
-        _charts(
-            [
-                (
-                    matrix(evaluation.confusion, names),
-                    "rows: what it is; columns: what it is taken for",
-                )
-            ]
-        ),
-        "<h2>Are probabilities what they say?</h2>",
-        _charts(
-            [
-                (
-                    reliability(points),
-                    f"on the dashed line they are; on average they are "
-                    f"{evaluation.calibration_error:.3f} away",
-                ),
-                (
-                    lengths,
-                    f"{evaluation.num_cut} texts ({share_cut:.1%}) are longer than the "
-                    f"{evaluation.longest_text} tokens that are read",
-                ),
-            ]
-        ),
-        "<h2>The surest mistakes</h2>",
-        _table(["text", "is", "was taken for", "probability"], mistakes, first_number=3)
-        if mistakes
-        else "<p>None.</p>",
+        *sections,
+        "<h2>The texts</h2>",
+        _charts(charts),
+        "<h2>The worst mistakes</h2>",
+        _table(worst) if worst.rows else "<p>None.</p>",
     ]
+
+
+def _of_lengths(lengths: TextLengths) -> tuple[str, str]:
+    share_cut = lengths.num_cut / len(lengths.counts)
+    histogram = bars(
+        lengths.counts, x_title="tokens of a text", y_title="texts", mark=lengths.longest_text
+    )
+    return histogram, (
+        f"{lengths.num_cut} texts ({share_cut:.1%}) are longer than the {lengths.longest_text} "
+        f"tokens of a row"
+    )
 
 
 def _charts(charts: Sequence[tuple[str, str]]) -> str:
@@ -156,13 +146,14 @@ def _charts(charts: Sequence[tuple[str, str]]) -> str:
     return f'<div class="charts">{"".join(figures)}</div>'
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, first_number: int) -> str:
+def _table(table: ScoreTable) -> str:
     def cells(tag: str, values: Sequence[str]) -> str:
-        kinds = ["" if i < first_number else ' class="number"' for i in range(len(values))]
+        kinds = ["" if i < table.first_number else ' class="number"' for i in range(len(values))]
         return "".join(
             f"<{tag}{kind}>{escape(value)}</{tag}>"
             for kind, value in zip(kinds, values, strict=True)
         )
 
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{cells('th', header)}</tr></thead><tbody>{body}</tbody></table>"
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in table.rows)
+    header = cells("th", table.header)
+    return f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"

@@ -5,7 +5,7 @@ import json
 import shlex
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from clozework.training.data import (
     checked_columns,
     split_rows,
 )
-from clozework.training.evaluation import ClassifierEvaluation, evaluate_classifier
+from clozework.training.evaluations import Evaluation
 from clozework.training.kinds import Kind, guessed_columns, guessed_kind, kind_named
 from clozework.training.report import report_page
 from clozework.training.tables import read_table
@@ -240,10 +240,12 @@ class Training:
     def _num_batches(self) -> int:
         return -(-len(self.split.training) // self.options.batch_size)
 
-    def _examples(self, rows) -> tuple:
-        chosen = {role: [values[row] for row in rows] for role, values in self.columns.items()}
-        x, y = self.kind.examples(chosen)
+    def _examples(self, rows: Sequence[int]) -> tuple:
+        x, y = self.kind.examples(self._columns(rows))
         return (x,) if y is None else (x, y)
+
+    def _columns(self, rows: Sequence[int]) -> dict[str, list[Any]]:
+        return {role: [values[row] for row in rows] for role, values in self.columns.items()}
 
     def _check_place(self, directory: Path, state: Path, on_message) -> None:
         content = json.loads(json.dumps(self._description()))
@@ -286,17 +288,34 @@ class Training:
         ]
         return shlex.join(words)
 
-    def _evaluation(self, task, on_message) -> ClassifierEvaluation | None:
-        if not (self.kind.has_labels and self.split.validation):
+    def evaluate(self, task, rows: Sequence[int] | None = None) -> Evaluation:
+        """Returns what a model gets right of the examples.
+
+        Args:
+            task: A model of this kind.
+            rows: Numbers of the examples; None for all.
+
+        Raises:
+            ConfigError: If there are no scores for this kind.
+            MissingPackageError: If what computes them is not there.
+        """
+        if self.kind.evaluate is None:
+            raise ConfigError(f"There are no scores for {self.kind.name!r} but the loss.")
+        rows = range(len(next(iter(self.columns.values())))) if rows is None else rows
+        x, y = self.kind.examples(self._columns(rows))
+        return self.kind.evaluate(task, x, y)
+
+    def _evaluation(self, task, on_message) -> Evaluation | None:
+        if self.kind.evaluate is None or not self.split.validation:
             return None
         try:
-            return evaluate_classifier(task, *self._examples(self.split.validation))
+            return self.evaluate(task, self.split.validation)
         except MissingPackageError as error:
-            on_message(f"The report has no scores of classes: {error}")
+            on_message(f"The report has no scores: {error}")
             return None
 
     def _write_record(
-        self, directory: Path, result: TrainingResult, evaluation: ClassifierEvaluation | None
+        self, directory: Path, result: TrainingResult, evaluation: Evaluation | None
     ) -> None:
         content = {
             **self._description(),

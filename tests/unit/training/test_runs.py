@@ -107,9 +107,18 @@ def test_adapters_alone_may_be_trained(reviews, tmp_path):
 @pytest.mark.parametrize(
     ("rows", "task"),
     [
-        ([{"tokens": ["Ada", "went"], "tags": ["B-NAME", "O"]}] * 2, "TokenClassifier"),
         (
-            [{"question": "who?", "context": "Ada went home", "answer": "Ada"}] * 2,
+            [
+                {"tokens": ["Ada", "went"], "tags": ["B-NAME", "O"]},
+                {"tokens": ["to", "Ada"], "tags": ["O", "B-NAME"]},
+            ],
+            "TokenClassifier",
+        ),
+        (
+            [
+                {"question": "who?", "context": "Ada went home", "answer": "Ada"},
+                {"question": "where?", "context": "Ada went home", "answer": "home"},
+            ],
             "QuestionAnswerer",
         ),
         (
@@ -122,10 +131,27 @@ def test_adapters_alone_may_be_trained(reviews, tmp_path):
 def test_other_kinds_are_trained_too(tmp_path, rows, task):
     path = tmp_path / "a.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    options = TrainingOptions(epochs=1, validation_share=0.0, sequence_length=16)
-    result = plan_training(path, options).run(tmp_path / "model", verbose=0)
+    options = TrainingOptions(epochs=1, validation_share=0.5, sequence_length=16)
+    plan = plan_training(path, options)
+    result = plan.run(tmp_path / "model", verbose=0)
     assert len(result.history["loss"]) == 1
+    record = json.loads((tmp_path / "model" / "training.json").read_text("utf-8"))
+    assert (record["evaluation"] is None) == (task == "MaskedLM")
     assert type(getattr(models, task).from_preset(tmp_path / "model")).__name__.endswith(task)
+
+
+def test_a_model_is_evaluated_on_all_examples_of_a_file(trained, reviews):
+    directory, _ = trained
+    plan = plan_training(reviews, TrainingOptions(validation_share=0.0))
+    evaluation = plan.evaluate(models.TextClassifier.from_preset(directory))
+    assert len(evaluation.lengths.counts) == len(ROWS)
+
+
+def test_a_kind_without_scores_says_so(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "the sea"}\n{"text": "the earth"}', encoding="utf-8")
+    with pytest.raises(ConfigError, match="no scores for 'fill' but the loss"):
+        plan_training(path, task="fill").evaluate(None)
 
 
 def test_public_names_are_those_of_the_package():

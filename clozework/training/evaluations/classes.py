@@ -1,12 +1,16 @@
 """What a trained classifier gets right and wrong, on examples that it has not seen."""
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from clozework.errors import MissingPackageError
+from clozework.training.evaluations.evaluation import (
+    Evaluation,
+    ScoreTable,
+    import_scores,
+    measured_lengths,
+)
 
 __all__ = [
     "CalibrationBin",
@@ -18,6 +22,7 @@ __all__ = [
 
 _NUM_BINS = 10
 _NUM_MISTAKES = 20
+_HEADER = ["class", "precision", "recall", "F1", "texts"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class Mistake:
 
 
 @dataclass(frozen=True)
-class ClassifierEvaluation:
+class ClassifierEvaluation(Evaluation):
     """What `evaluate_classifier` found.
 
     Attributes:
@@ -76,9 +81,7 @@ class ClassifierEvaluation:
         calibration: Whether probabilities are what they say.
         calibration_error: Mean distance of probability and accuracy, weighted by texts.
         mistakes: The surest of those that are wrong.
-        lengths: Number of tokens of each text.
-        longest_text: How many tokens the model reads.
-        num_cut: How many texts are longer.
+        lengths: Of the texts.
     """
 
     accuracy: float
@@ -88,9 +91,31 @@ class ClassifierEvaluation:
     calibration: list[CalibrationBin]
     calibration_error: float
     mistakes: list[Mistake]
-    lengths: list[int]
-    longest_text: int
-    num_cut: int
+
+    def summary(self):
+        return (
+            f"{self.accuracy:.1%} of {len(self.lengths.counts)} texts get the right class; the "
+            f"mean F1 of the classes is {self.macro_f1:.3f}."
+        )
+
+    def scores(self):
+        rows = [
+            [
+                one.label,
+                f"{one.precision:.3f}",
+                f"{one.recall:.3f}",
+                f"{one.f1:.3f}",
+                str(one.support),
+            ]
+            for one in sorted(self.classes, key=lambda one: one.f1)
+        ]
+        return ScoreTable(_HEADER, rows)
+
+    def worst(self):
+        rows = [
+            [one.text, one.label, one.predicted, f"{one.probability:.1%}"] for one in self.mistakes
+        ]
+        return ScoreTable(["text", "is", "was taken for", "probability"], rows, first_number=3)
 
 
 def evaluate_classifier(
@@ -105,7 +130,7 @@ def evaluate_classifier(
     Raises:
         MissingPackageError: If scikit-learn is not there.
     """
-    metrics = _scikit_learn_metrics()
+    metrics = import_scores("sklearn.metrics", "scikit-learn")
     found = classifier.classify(list(texts))
     predicted = [of_text[0].label for of_text in found]
     probabilities = np.array([of_text[0].probability for of_text in found])
@@ -122,8 +147,6 @@ def evaluate_classifier(
         for i in map(int, order)
         if not is_right[i]
     ]
-    lengths = [len(ids) for ids in classifier.preprocessor.tokenizer.encode_ids(list(texts))]
-    room = classifier.preprocessor.sequence_length - 2
     return ClassifierEvaluation(
         accuracy=float(is_right.mean()),
         macro_f1=float(np.mean(scores[2])),
@@ -135,9 +158,7 @@ def evaluate_classifier(
         calibration=calibration,
         calibration_error=sum(distances) / len(is_right),
         mistakes=mistakes[:_NUM_MISTAKES],
-        lengths=lengths,
-        longest_text=room,
-        num_cut=sum(length > room for length in lengths),
+        lengths=measured_lengths(classifier, texts),
     )
 
 
@@ -152,12 +173,3 @@ def _calibration(probabilities: np.ndarray, is_right: np.ndarray) -> list[Calibr
         for i in range(_NUM_BINS)
         if (places == i).any()
     ]
-
-
-def _scikit_learn_metrics():
-    try:
-        return importlib.import_module("sklearn.metrics")
-    except ImportError as error:
-        raise MissingPackageError(
-            "Scores of classes are computed by scikit-learn. Install it: pip install scikit-learn"
-        ) from error
