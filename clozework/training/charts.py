@@ -44,7 +44,7 @@ def bars(values: Sequence[int], *, x_title: str, y_title: str, mark: float | Non
     scale = _Scale(
         (float(min(edges[0], mark or edges[0])), last), (0.0, float(counts.max()) * 1.05)
     )
-    parts = [_axes(scale, x_title, y_title)]
+    parts = [_axes(scale, x_title, y_title, whole_x=True)]
     for count, left, right in zip(counts, edges[:-1], edges[1:], strict=True):
         x, y = scale.x(float(left)), scale.y(float(count))
         width, height = max(scale.x(float(right)) - x - 1, 1), _HEIGHT - _BOTTOM - y

@@ -26,7 +26,7 @@ p, li { max-width: 46rem; } .soft { color: var(--soft); }
 .charts { display: flex; flex-wrap: wrap; gap: 1rem; }
 figure { margin: 0; background: var(--card); border-radius: .5rem; padding: .8rem;
   overflow-x: auto; }
-figcaption { font-size: .9rem; color: var(--soft); }
+figcaption { font-size: .9rem; color: var(--soft); max-width: 520px; }
 svg { max-width: 100%; height: auto; font: 12px system-ui, sans-serif; }
 svg text { fill: var(--ink); } svg .tick, svg .title { fill: var(--soft); text-anchor: middle; }
 svg .tick.y, svg .row { text-anchor: end; } svg .name { font-weight: 600; }

@@ -6,13 +6,13 @@ changes is reviewed like any other change.
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from click.testing import CliRunner
 
 import clozework
-from clozework import layers, models, samplers, tokenizers
+from clozework import bulk, callbacks, layers, losses, models, samplers, tokenizers, training
 from clozework.cli import application
 from clozework.presets import families
 
@@ -78,8 +78,26 @@ def readme() -> str:
     )
 
 
+def reference(title: str, *modules) -> Callable[[], str]:
+    """Returns what makes a page of the reference: every class and function of some modules."""
+
+    def page() -> str:
+        names = dict.fromkeys(name for module in modules for name in _documented(module))
+        blocks = [f"::: {name}" for name in names]
+        return "\n\n".join([f"# {title}", *blocks]) + "\n"
+
+    return page
+
+
 GENERATED = {
     "README.md": readme,
+    "docs/api/layers.md": reference("Layers", layers),
+    "docs/api/models.md": reference("Models and tasks", models),
+    "docs/api/samplers.md": reference("Samplers", samplers),
+    "docs/api/tokenizers.md": reference("Tokenizers", tokenizers),
+    "docs/api/training.md": reference(
+        "Training, and large files", training, bulk, callbacks, losses
+    ),
     "docs/command_line.md": command_line,
     "tests/golden/public_api.txt": public_api,
 }
@@ -103,6 +121,15 @@ def _members(cls: type) -> Iterator[str]:
             yield f"{name}{_signature(getattr(cls, name))}"
         elif isinstance(member, property):
             yield name
+
+
+def _documented(module) -> Iterator[str]:
+    """Yields where the public classes and functions of a module are defined, each once."""
+    for name in module.__all__:
+        public = getattr(module, name)
+        is_documented = inspect.isclass(public) or inspect.isfunction(public)
+        if is_documented and public.__module__.startswith("clozework."):
+            yield f"{public.__module__}.{public.__qualname__}"
 
 
 def _sizes(family) -> str:
