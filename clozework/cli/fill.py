@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import click
 
@@ -34,6 +34,7 @@ def fill(request: Request, *, top_k: int) -> None:
     tokenizer = masked_lm.preprocessor.tokenizer
     told: set[str] = set()
     # Before the first one is computed, all texts are looked at.
+    request = dataclasses.replace(request, texts=list(request.texts))
     _with_masks_of(tokenizer, request.texts, told)
     request.run(
         lambda texts, **options: masked_lm.fill(_with_masks_of(tokenizer, texts, told), **options),
@@ -45,7 +46,7 @@ def fill(request: Request, *, top_k: int) -> None:
     )
 
 
-def _with_masks_of(tokenizer, texts: Sequence[str], told: set[str]) -> list[str]:
+def _with_masks_of(tokenizer, texts: Iterable[str], told: set[str]) -> list[str]:
     """Puts the model's mask in place of another model's, where a text has only that one.
 
     Of each other mask the user is `told` once.

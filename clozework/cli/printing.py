@@ -2,12 +2,20 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import click
 
-__all__ = ["as_size", "print_json", "print_pairs", "print_table", "reading", "say"]
+__all__ = [
+    "as_size",
+    "print_json",
+    "print_json_list",
+    "print_pairs",
+    "print_table",
+    "reading",
+    "say",
+]
 
 # Tables go to files and pipes whole; a terminal wraps them.
 _WIDTH_OF_FILES = 1000
@@ -21,6 +29,16 @@ def say(message: str) -> None:
 def print_json(content: Any) -> None:
     """Prints a value as JSON to stdout."""
     click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def print_json_list(items: Iterable[Any]) -> None:
+    """Prints values as a list of JSON to stdout, each when it is there; see `print_json`."""
+    opening = "["
+    for item in items:
+        lines = json.dumps(item, indent=2, ensure_ascii=False).split("\n")
+        click.echo("\n".join([opening, *(f"  {line}" for line in lines)]), nl=False)
+        opening = ","
+    click.echo("[]" if opening == "[" else "\n]")
 
 
 def print_table(rows: Sequence[Sequence[str]], *, header: Sequence[str], numbers: int = -1) -> None:

@@ -1,14 +1,14 @@
 """What a command is asked: which model, and texts on the command line or in a file."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from clozework.cli.loading import DTYPE_OPTION, load_task, model_option
-from clozework.cli.printing import print_json, say
+from clozework.cli.printing import print_json, print_json_list, say
 from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
 
 __all__ = ["Request", "request_options"]
@@ -43,13 +43,13 @@ class Request:
     """What all verbs are asked alike.
 
     Attributes:
-        texts: Those that were given; none where a file is.
+        texts: Those that were given, which may be read but once; none where a file is.
         job: The file, and where its results go, as `clozework.bulk.run_job` takes them; or None.
         preset, dtype: Of the model.
         as_json: Whether results are to be JSON.
     """
 
-    texts: list[str]
+    texts: Iterable[str]
     job: Mapping[str, Any] | None
     preset: str
     dtype: str | None
@@ -94,12 +94,13 @@ class Request:
                 self.job, call, as_row, {**about, **(made_with or {}), **options}, problem_of
             )
             return
-        results = list(in_parts(call, self.texts, doing))
-        pairs = list(zip(self.texts, results, strict=True))
+        pairs = in_parts(call, self.texts, doing)
         if self.as_json:
-            print_json([{"input": text, **as_fields(result)} for text, result in pairs])
-        else:
-            click.echo(between.join(show(text, result) for text, result in pairs))
+            print_json_list({"input": text, **as_fields(result)} for text, result in pairs)
+            return
+        for i, (text, result) in enumerate(pairs):
+            click.echo(between * (i > 0) + show(text, result), nl=False)
+        click.echo()
 
     def _run_on_file(self, job: Mapping[str, Any], verb, as_fields, about, problem_of) -> None:
         from rich.console import Console

@@ -19,7 +19,7 @@ def rerank(request: Request, *, query: str, top_k: int | None) -> None:
 
     MODEL is a classifier of pairs with one class or two.
     """
-    ranked = request.model("TextClassifier").rerank(query, request.texts, top_k=top_k)
+    ranked = request.model("TextClassifier").rerank(query, list(request.texts), top_k=top_k)
     if request.as_json:
         print_json([dataclasses.asdict(one) for one in ranked])
         return

@@ -1,7 +1,8 @@
 """The texts that a command is about: arguments, the standard input, files; and their progress."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import IO
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import IO, Any
 
 import click
 
@@ -22,36 +23,46 @@ def text_arguments(command: Callable) -> Callable:
     return click.argument("texts", nargs=-1, metavar="TEXT...")(command)
 
 
-def given_texts(texts: Sequence[str], files: Sequence[IO[str]]) -> list[str]:
+def given_texts(texts: Sequence[str], files: Sequence[IO[str]]) -> Iterable[str]:
     """Returns the texts: `-` among them stands for the lines of the standard input.
+
+    Those of the standard input and of files are read when they are asked for.
 
     Raises:
         click.UsageError: If there are none.
     """
-    given = [*_expanded(texts), *(line for file in files for line in _lines(file))]
-    if not given:
+    if texts.count("-") > 1:
+        raise click.UsageError("The standard input can be read once; give `-` once.")
+    if texts and not files and "-" not in texts:
+        return list(texts)
+    given = chain(_expanded(texts), (line for file in files for line in _lines(file)))
+    first = next(given, None)
+    if first is None:
         raise click.UsageError("Give a TEXT, `-` for the standard input, or --file FILE.")
-    return given
+    return chain([first], given)
 
 
-def in_parts(verb: Callable[[list[str]], Sequence], texts: Sequence[str], what: str) -> Iterator:
-    """Yields what a verb says of each text, and shows on a terminal how far it is."""
+def in_parts(
+    verb: Callable[[list[str]], Sequence], texts: Iterable[str], what: str
+) -> Iterator[tuple[str, Any]]:
+    """Yields each text and what a verb says of it, and shows on a terminal how far it is."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    is_shown = console.is_terminal and len(texts) > _TEXTS_AT_ONCE
+    total = len(texts) if isinstance(texts, Sequence) else None
+    # What is printed as it comes shows by itself how far it is.
+    is_shown = console.is_terminal and total is not None and total > _TEXTS_AT_ONCE
     with Progress(console=console, transient=True, disable=not is_shown) as progress:
-        bar = progress.add_task(what, total=len(texts))
-        for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            results = verb(list(texts[start : start + _TEXTS_AT_ONCE]))
-            progress.advance(bar, len(results))
-            yield from results
+        bar = progress.add_task(what, total=total)
+        texts = iter(texts)
+        while part := list(islice(texts, _TEXTS_AT_ONCE)):
+            results = verb(part)
+            progress.advance(bar, len(part))
+            yield from zip(part, results, strict=True)
 
 
 def _expanded(texts: Sequence[str]) -> Iterator[str]:
-    if texts.count("-") > 1:
-        raise click.UsageError("The standard input can be read once; give `-` once.")
     for text in texts:
         if text == "-":
             with click.open_file("-", encoding="utf-8") as stream:
@@ -60,11 +71,11 @@ def _expanded(texts: Sequence[str]) -> Iterator[str]:
             yield text
 
 
-def _lines(stream: IO[str]) -> list[str]:
+def _lines(stream: IO[str]) -> Iterator[str]:
     try:
-        content = stream.read()
+        for line in stream:
+            yield line.removesuffix("\n")
     except UnicodeDecodeError as error:
         raise click.ClickException(
             f"{stream.name} is not text in UTF-8 ({error}). Convert it to UTF-8."
         ) from error
-    return content.removesuffix("\n").split("\n") if content else []

@@ -71,7 +71,7 @@ def test_every_extra_for_users_is_known_to_the_doctor():
     from clozework.cli.doctor import _OPTIONAL
 
     extras = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]
-    assert {extra for extra, _ in _OPTIONAL.values()} == set(extras) - {"test"}
+    assert {extra for extra, _ in _OPTIONAL.values()} == set(extras) - {"docs", "test"}
 
 
 @pytest.mark.parametrize(
