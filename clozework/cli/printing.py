@@ -9,6 +9,7 @@ import click
 
 __all__ = [
     "as_size",
+    "as_time",
     "print_json",
     "print_json_list",
     "print_pairs",
@@ -73,6 +74,19 @@ def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
     for name, value in pairs:
         table.add_row(Text(name, style="bold"), Text(value))
     _print(table)
+
+
+def as_time(seconds: float) -> str:
+    """Writes a time for people.
+
+    >>> as_time(75), as_time(3700)
+    ('1:15', '1:01:40')
+    """
+    if seconds == float("inf"):
+        return "?"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def as_size(num_bytes: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from clozework.cli.loading import DTYPE_OPTION, load_task, model_option
-from clozework.cli.printing import print_json, print_json_list, say
+from clozework.cli.printing import as_time, print_json, print_json_list, say
 from clozework.cli.texts import JSON_OPTION, given_texts, in_parts, text_arguments
 
 __all__ = ["Request", "request_options"]
@@ -116,7 +116,7 @@ class Request:
             def show(progress) -> None:
                 told = (
                     f"{progress.num_rows:,} rows, {progress.rows_per_second:,.0f} a second, "
-                    f"{_as_time(progress.seconds_left)} left"
+                    f"{as_time(progress.seconds_left)} left"
                 )
                 bars.update(bar, completed=progress.share, description=told)
 
@@ -172,16 +172,3 @@ def _job_of(options: dict[str, Any]) -> dict[str, Any] | None:
     if job["source"] is None or job["target"] is None:
         raise click.UsageError("--input and --output go together.")
     return job
-
-
-def _as_time(seconds: float) -> str:
-    """Writes a time for people.
-
-    >>> _as_time(75), _as_time(3700)
-    ('1:15', '1:01:40')
-    """
-    if seconds == float("inf"):
-        return "?"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,10 +1,12 @@
 """`clozework train`: a model from a file of examples."""
 
+import contextlib
 import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 
 import click
 
-from clozework.cli.printing import print_json, say
+from clozework.cli.printing import as_time, print_json, say
 
 __all__ = ["COLUMN_OPTION", "TASK_OPTION", "read_roles", "train"]
 
@@ -67,12 +69,39 @@ def train(*, data: str, directory: str, task: str | None, columns, as_json: bool
     training = plan_training(data, options, task=task, columns=read_roles(columns))
     for line in training.lines():
         say(line)
-    result = training.run(directory, verbose=0 if as_json else 2, on_message=say)
+    with _shown_progress(is_shown=not as_json) as show:
+        result = training.run(directory, verbose=0, on_message=say, on_progress=show)
     if as_json:
         print_json({**dataclasses.asdict(result), "directory": directory})
         return
-    told = ", ".join(f"{name} {value:.4g}" for name, value in result.best.items())
-    click.echo(f"{directory}: {told} ({result.seconds:.0f} s)")
+    click.echo(f"{directory}: {_told(result.best)} ({result.seconds:.0f} s)")
+
+
+@contextlib.contextmanager
+def _shown_progress(*, is_shown: bool) -> Iterator[Callable[..., None]]:
+    """Within it, what it yields shows progress: a bar on a terminal, and a line for each epoch."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    is_live = is_shown and console.is_terminal
+    columns = (BarColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True, disable=not is_live) as bars:
+        bar = bars.add_task("", total=1.0)
+
+        def show(progress) -> None:
+            epoch = f"epoch {progress.epoch} of {progress.num_epochs}"
+            left = as_time(progress.seconds_left)
+            told = f"{epoch}, loss {progress.scores.get('loss', 0.0):.4g}, at most {left} left"
+            bars.update(bar, completed=progress.share, description=told)
+            if is_shown and progress.is_end_of_epoch:
+                say(f"{epoch}: {_told(progress.scores)}")
+
+        yield show
+
+
+def _told(scores: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
 
 
 def read_roles(columns) -> dict[str, str]:

@@ -30,7 +30,13 @@ from clozework.training.explanation import (
     explanation_page,
 )
 from clozework.training.report import report_page
-from clozework.training.runs import Training, TrainingOptions, TrainingResult, plan_training
+from clozework.training.runs import (
+    Training,
+    TrainingOptions,
+    TrainingProgress,
+    TrainingResult,
+    plan_training,
+)
 
 __all__ = [
     "AnswerEvaluation",
@@ -52,6 +58,7 @@ __all__ = [
     "TextLengths",
     "Training",
     "TrainingOptions",
+    "TrainingProgress",
     "TrainingResult",
     "WordWeight",
     "compare_classifiers",

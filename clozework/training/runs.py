@@ -26,7 +26,13 @@ from clozework.training.kinds import Kind, guessed_columns, guessed_kind, kind_n
 from clozework.training.report import report_page
 from clozework.training.tables import read_table
 
-__all__ = ["Training", "TrainingOptions", "TrainingResult", "plan_training"]
+__all__ = [
+    "Training",
+    "TrainingOptions",
+    "TrainingProgress",
+    "TrainingResult",
+    "plan_training",
+]
 
 _STATE = "training"
 
@@ -66,6 +72,26 @@ class TrainingOptions:
     dtype: str | None = None
     gradient_accumulation_steps: int | None = None
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """How far a training is.
+
+    Attributes:
+        epoch, num_epochs: The current one, from 1, and how many there are at most.
+        share: Of all steps that are done, from 0 to 1.
+        seconds_left: How long the rest takes at most, validation aside; infinite at first.
+        scores: Loss and metrics of the current epoch so far; at its end those of validation, too.
+        is_end_of_epoch: Whether the epoch has ended.
+    """
+
+    epoch: int
+    num_epochs: int
+    share: float
+    seconds_left: float
+    scores: Mapping[str, float]
+    is_end_of_epoch: bool
 
 
 @dataclass(frozen=True)
@@ -145,6 +171,7 @@ class Training:
         verbose: int | str = "auto",
         every_seconds: float = 300.0,
         on_message: Callable[[str], None] = lambda message: None,
+        on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
     ) -> TrainingResult:
         """Trains, and saves the model with its card and `report.html`.
 
@@ -155,6 +182,7 @@ class Training:
             verbose: As in `fit`.
             every_seconds: How much work may be lost.
             on_message: Is told what happens.
+            on_progress: Is called after each step, and at the end of each epoch.
 
         Raises:
             ConfigError: If the directory is there, or an earlier run was another training.
@@ -170,7 +198,7 @@ class Training:
             monitored, patience=self.options.patience, restore_best_weights=True
         )
         resumable = Resumable(state, every_seconds=every_seconds)
-        estimate = _TimeEstimate(self._num_batches() * self.options.epochs, on_message)
+        watch = _Watch(self._num_batches(), self.options.epochs, on_message, on_progress)
         history = task.fit(
             *self._examples(self.split.training),
             batch_size=self.options.batch_size,
@@ -180,7 +208,7 @@ class Training:
                 self._examples(self.split.validation) if self.split.validation else None
             ),
             class_weight=self.class_weight(),
-            callbacks=[stopping, estimate, resumable],
+            callbacks=[stopping, watch, resumable],
             verbose=verbose,
         ).history
         best = min(range(len(history[monitored])), key=history[monitored].__getitem__)
@@ -334,25 +362,54 @@ class Training:
         (directory / _REPORT).write_text(page, encoding="utf-8")
 
 
-class _TimeEstimate(keras.callbacks.Callback):
-    """Tells how long training will take, once some steps are done."""
+class _Watch(keras.callbacks.Callback):
+    """Tells how far training is, and how long it will take, once some steps are done."""
 
-    def __init__(self, num_steps: int, on_message: Callable[[str], None]):
+    def __init__(
+        self,
+        num_batches: int,
+        num_epochs: int,
+        on_message: Callable[[str], None],
+        on_progress: Callable[[TrainingProgress], None],
+    ):
         super().__init__()
-        self._num_steps = num_steps
-        self._on_message = on_message
-        self._done = 0
+        self._num_batches, self._num_epochs = num_batches, num_epochs
+        self._on_message, self._on_progress = on_message, on_progress
+        self._epoch = self._num_timed = 0
         self._begun = 0.0
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
     def on_train_batch_end(self, batch, logs=None):
-        self._done += 1
-        if self._done == _FIRST_TIMED_STEP:
+        self._num_timed += 1
+        if self._num_timed == _FIRST_TIMED_STEP:
             # Those before were compiled.
             self._begun = time.monotonic()
-        if self._done == _LAST_TIMED_STEP:
-            seconds = (time.monotonic() - self._begun) / (_LAST_TIMED_STEP - _FIRST_TIMED_STEP)
-            minutes = seconds * (self._num_steps - self._done) / 60
+        progress = self._progress(self._epoch * self._num_batches + batch + 1, logs)
+        if self._num_timed == _TOLD_AFTER:
+            minutes = progress.seconds_left / 60
             self._on_message(f"At most {minutes:.1f} minutes are left, validation aside.")
+        self._on_progress(progress)
+
+    def on_epoch_end(self, epoch, logs=None):
+        num_done = (epoch + 1) * self._num_batches
+        self._on_progress(self._progress(num_done, logs, is_end_of_epoch=True))
+
+    def _progress(self, num_done: int, logs, *, is_end_of_epoch: bool = False) -> TrainingProgress:
+        num_steps = self._num_epochs * self._num_batches
+        num_timed = self._num_timed - _FIRST_TIMED_STEP
+        left = float("inf")
+        if num_timed > 0:
+            left = (time.monotonic() - self._begun) / num_timed * (num_steps - num_done)
+        return TrainingProgress(
+            self._epoch + 1,
+            self._num_epochs,
+            num_done / num_steps,
+            left,
+            {name: float(value) for name, value in (logs or {}).items()},
+            is_end_of_epoch,
+        )
 
 
 def plan_training(
@@ -397,7 +454,7 @@ def plan_training(
 
 # How many times as frequent as another a class may be before weights even them out.
 _UNEVEN = 5
-_FIRST_TIMED_STEP, _LAST_TIMED_STEP = 3, 8
+_FIRST_TIMED_STEP, _TOLD_AFTER = 3, 8
 _RECORD = "training.json"
 _REPORT = "report.html"
 _DESCRIPTION = "description.json"

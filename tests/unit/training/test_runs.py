@@ -97,6 +97,19 @@ def test_nothing_is_written_over_and_another_training_is_not_gone_on_with(review
         plan_training(reviews, OPTIONS).run(directory.with_name("other"))
 
 
+def test_progress_goes_from_step_to_step_to_the_end(reviews, tmp_path):
+    seen = []
+    plan_training(reviews, OPTIONS).run(tmp_path / "model", verbose=0, on_progress=seen.append)
+    shares = [progress.share for progress in seen]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    ends = [progress for progress in seen if progress.is_end_of_epoch]
+    assert [(end.epoch, end.num_epochs) for end in ends] == [(1, 2), (2, 2)]
+    assert all("val_loss" in end.scores for end in ends)
+    assert seen[0].seconds_left == float("inf")
+    assert 0 < seen[-2].seconds_left + 1e-9 < 60
+
+
 def test_adapters_alone_may_be_trained(reviews, tmp_path):
     options = TrainingOptions(epochs=1, batch_size=16, lora_rank=2, sequence_length=16)
     result = plan_training(reviews, options).run(tmp_path / "model", verbose=0)
