@@ -31,6 +31,11 @@ COLUMN_OPTION = click.option(
 )
 @TASK_OPTION
 @COLUMN_OPTION
+@click.option(
+    "--validation",
+    type=click.Path(exists=True),
+    help="A file of rows to validate on; a share of DATA by default.",
+)
 @click.option("--preset", help="The model to begin with; the one of the package by default.")
 @click.option("--epochs", type=click.IntRange(min=1), help="At most so many.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Examples of a step.")
@@ -56,7 +61,16 @@ COLUMN_OPTION = click.option(
 )
 @click.option("--seed", type=int, help="Of everything that is random.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def train(*, data: str, directory: str, task: str | None, columns, as_json: bool, **given) -> None:
+def train(
+    *,
+    data: str,
+    directory: str,
+    task: str | None,
+    columns,
+    validation: str | None,
+    as_json: bool,
+    **given,
+) -> None:
     """Trains a model: `clozework train reviews.csv -o my_model`
 
     DATA is CSV, TSV, JSON Lines, Parquet, Arrow, or a directory that `datasets` saved. The same
@@ -66,7 +80,9 @@ def train(*, data: str, directory: str, task: str | None, columns, as_json: bool
     from clozework.training import TrainingOptions, plan_training
 
     options = TrainingOptions(**{name: v for name, v in given.items() if v is not None})
-    training = plan_training(data, options, task=task, columns=read_roles(columns))
+    training = plan_training(
+        data, options, task=task, columns=read_roles(columns), validation=validation
+    )
     for line in training.lines():
         say(line)
     with _shown_progress(is_shown=not as_json) as show:

@@ -10,7 +10,15 @@ import numpy as np
 from clozework.errors import InputError
 from clozework.training.kinds import Kind
 
-__all__ = ["Split", "balanced_class_weights", "checked_columns", "split_rows"]
+__all__ = [
+    "Split",
+    "balanced_class_weights",
+    "check_classes",
+    "checked_columns",
+    "repeated_ids",
+    "split_of_files",
+    "split_rows",
+]
 
 # With more classes than this part of the examples, a column is rather one of names or numbers.
 _MOST_CLASSES = 0.5
@@ -31,8 +39,14 @@ def checked_columns(
     """Returns the columns by their roles.
 
     Raises:
-        InputError: If a cell cannot be used, or labels are no classes; all such cells are counted.
+        InputError: If there is no such column, or a cell cannot be used; all such cells are counted.
     """
+    missing = [name for name in roles.values() if name not in columns]
+    if missing:
+        raise InputError(
+            f"There is no column {', '.join(map(repr, missing))}. There are: "
+            f"{', '.join(map(repr, columns))}."
+        )
     found = {role: list(columns[name]) for role, name in roles.items()}
     for role, values in found.items():
         problems = [
@@ -45,8 +59,6 @@ def checked_columns(
                 f"{len(problems)} cells of {roles[role]!r} are empty or of another type: "
                 f"{'; '.join(problems[:3])}. Mend these rows, or take them out."
             )
-    if kind.has_labels:
-        _check_classes(found["label"], roles["label"])
     return found
 
 
@@ -94,6 +106,60 @@ def split_rows(
     return Split(sorted(training), sorted(validation), remarks)
 
 
+def split_of_files(
+    training: Mapping[str, Sequence[Any]], validation: Mapping[str, Sequence[Any]]
+) -> Split:
+    """Returns which rows are of which file, those to validate on behind the others.
+
+    Args:
+        training, validation: Columns of both, by their roles.
+
+    Raises:
+        InputError: If a label or a tag stands in the rows to validate on alone.
+    """
+    known, others = _labels_in(training), _labels_in(validation)
+    if others - known:
+        alone = sorted(others - known)
+        raise InputError(
+            f"{len(alone)} labels stand in the rows to validate on, and in none to train on: "
+            f"{', '.join(map(repr, alone[:5]))}. Such rows cannot be got right: take them out, or "
+            f"add some of these labels to the rows to train on."
+        )
+    first_role = next(iter(training))
+    texts = set(map(repr, training[first_role]))
+    num_twins = sum(repr(text) in texts for text in validation[first_role])
+    remarks = []
+    if num_twins:
+        remarks.append(f"{num_twins} rows to validate on are among those to train on, too.")
+    count = len(training[first_role])
+    total = count + len(validation[first_role])
+    return Split(list(range(count)), list(range(count, total)), remarks)
+
+
+def repeated_ids(columns: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Returns a remark where the column `id` has a value more than once.
+
+    Example:
+    >>> repeated_ids({"id": ["1", "2", "1"], "text": ["a", "b", "c"]})
+    ["1 values of 'id' stand in several rows: '1'. All of these rows are used."]
+    """
+    names = [name for name in columns if name.strip().lower() == "id"]
+    counts = Counter(map(str, columns[names[0]])) if names else Counter()
+    repeated = [value for value, count in counts.items() if count > 1]
+    if not repeated:
+        return []
+    shown = ", ".join(map(repr, repeated[:5]))
+    return [
+        f"{len(repeated)} values of {names[0]!r} stand in several rows: {shown}. All of these rows "
+        f"are used."
+    ]
+
+
+def _labels_in(columns: Mapping[str, Sequence[Any]]) -> set[str]:
+    of_words = {str(tag) for tags in columns.get("tags", ()) for tag in tags}
+    return of_words | {str(label) for label in columns.get("label", ())}
+
+
 def balanced_class_weights(labels: Sequence[str]) -> dict[str, float]:
     """Returns weights by which all classes count alike, and an example 1 on average.
 
@@ -113,7 +179,13 @@ def _is_fit(value, *, is_list: bool, is_label: bool) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _check_classes(labels: Sequence[Any], column: str) -> None:
+def check_classes(labels: Sequence[Any], column: str) -> None:
+    """Raises `InputError` if labels are no classes, or there is nothing to tell apart.
+
+    Args:
+        labels: Of all examples.
+        column: Its name.
+    """
     kinds = {type(label) for label in labels}
     if len(kinds) > 1:
         raise InputError(f"{column!r} holds texts and numbers. Make all of them texts.")

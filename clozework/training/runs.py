@@ -18,7 +18,10 @@ from clozework.tasks import Resumable
 from clozework.training.data import (
     Split,
     balanced_class_weights,
+    check_classes,
     checked_columns,
+    repeated_ids,
+    split_of_files,
     split_rows,
 )
 from clozework.training.evaluations import Evaluation
@@ -122,6 +125,7 @@ class Training:
         columns: The examples, by role.
         split: Which of them are kept for validation.
         options: How to train.
+        validation_source: The file of the rows to validate on, where they have one of their own.
     """
 
     source: Path
@@ -130,6 +134,7 @@ class Training:
     columns: Mapping[str, list[Any]]
     split: Split
     options: TrainingOptions
+    validation_source: Path | None = None
 
     def lines(self) -> list[str]:
         """Returns what was found and chosen, in sentences."""
@@ -296,6 +301,7 @@ class Training:
     def _description(self) -> dict[str, Any]:
         return {
             "source": str(self.source.resolve()),
+            "validation": str(self.validation_source) if self.validation_source else None,
             "examples": hashlib.sha256(repr(self.columns).encode()).hexdigest(),
             "rows": [len(self.split.training), len(self.split.validation)],
             "task": self.kind.name,
@@ -306,6 +312,8 @@ class Training:
     def command(self, directory) -> str:
         """Returns the command line that makes the same model."""
         words = ["clozework", "train", str(self.source), "-o", str(directory)]
+        if self.validation_source is not None:
+            words += ["--validation", str(self.validation_source)]
         words += ["--task", self.kind.name]
         words += [f"--column={role}={name}" for role, name in self.roles.items()]
         usual = asdict(TrainingOptions())
@@ -418,6 +426,7 @@ def plan_training(
     *,
     task: str | None = None,
     columns: Mapping[str, str] | None = None,
+    validation=None,
 ) -> Training:
     """Reads a file, finds out what it is for, and returns what is to be trained.
 
@@ -427,6 +436,8 @@ def plan_training(
         task: `"classify"`, `"tag"`, `"answer"`, `"embed"`, `"summarize"` or `"fill"`; guessed by
             default.
         columns: Name of the column of a role, such as `{"label": "stars"}`; guessed by default.
+        validation: A file of the rows to validate on, with the same columns; by default a share of
+            the others is kept.
 
     Raises:
         InputError: If the file cannot be used: it says which rows, and why.
@@ -448,8 +459,17 @@ def plan_training(
     kind = guessed_kind(table, columns or {}) if task is None else kind_named(task)
     roles = guessed_columns(table, kind, columns or {})
     found = checked_columns(table, roles, kind)
-    split = split_rows(found, kind, share=options.validation_share, seed=options.seed)
-    return Training(Path(source), kind, roles, found, split, options)
+    if kind.has_labels:
+        check_classes(found["label"], roles["label"])
+    if validation is None:
+        split = split_rows(found, kind, share=options.validation_share, seed=options.seed)
+    else:
+        kept = checked_columns(read_table(validation), roles, kind)
+        split = split_of_files(found, kept)
+        found = {role: [*values, *kept[role]] for role, values in found.items()}
+    split.remarks.extend(repeated_ids(table))
+    own_file = None if validation is None else Path(validation)
+    return Training(Path(source), kind, roles, found, split, options, own_file)
 
 
 # How many times as frequent as another a class may be before weights even them out.

@@ -153,3 +153,38 @@ def test_weights_let_all_classes_count_alike():
     sums = {label: weights[label] * labels.count(label) for label in weights}
     assert len({round(total, 9) for total in sums.values()}) == 1
     assert sum(sums.values()) == pytest.approx(len(labels))
+
+
+def written(path, rows):
+    path.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    return path
+
+
+def test_rows_to_validate_on_may_have_a_file_of_their_own(tmp_path):
+    training = written(tmp_path / "a.csv", ["one,x", "two,y", "three,x"])
+    validation = written(tmp_path / "b.csv", ["four,x", "two,x"])
+    plan = plan_training(training, validation=validation)
+    assert (plan.split.training, plan.split.validation) == ([0, 1, 2], [3, 4])
+    assert plan.columns["text"][3:] == ["four", "two"]
+    assert plan.lines()[-1] == "1 rows to validate on are among those to train on, too."
+    assert f"--validation {validation}" in plan.command("model")
+
+
+def test_a_label_that_is_only_validated_is_refused(tmp_path):
+    training = written(tmp_path / "a.csv", ["one,x", "two,y"])
+    validation = written(tmp_path / "b.csv", ["four,z", "five,x"])
+    with pytest.raises(InputError, match="1 labels stand in the rows to validate on, and in none"):
+        plan_training(training, validation=validation)
+
+
+def test_another_file_needs_the_same_columns(tmp_path):
+    training = written(tmp_path / "a.csv", ["one,x", "two,y"])
+    (tmp_path / "b.csv").write_text("words,label\nfour,x\n", encoding="utf-8")
+    with pytest.raises(InputError, match="no column 'text'. There are: 'words', 'label'"):
+        plan_training(training, validation=tmp_path / "b.csv")
+
+
+def test_ids_that_are_repeated_are_told(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("id,text,label\n1,one,x\n2,two,y\n1,three,x\n", encoding="utf-8")
+    assert plan_training(path).lines()[-1].startswith("1 values of 'id' stand in several rows: '1'")
