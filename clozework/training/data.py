@@ -39,7 +39,8 @@ def checked_columns(
     """Returns the columns by their roles.
 
     Raises:
-        InputError: If there is no such column, or a cell cannot be used; all such cells are counted.
+        InputError: If there is no such column, or a cell cannot be used: all such cells are
+            counted.
     """
     missing = [name for name in roles.values() if name not in columns]
     if missing:
