@@ -10,6 +10,9 @@ from clozework.errors import InputError, MissingPackageError
 
 __all__ = ["read_table"]
 
+# What separates columns in files that are not understood.
+_NO_DELIMITERS = "~^:#/\\&\x1f"
+
 
 def read_table(path) -> dict[str, list[Any]]:
     """Returns the columns of a file, or of a directory that `datasets` saved.
@@ -43,7 +46,22 @@ def read_table(path) -> dict[str, list[Any]]:
             f"{len(problems)} rows of {path.name!r} cannot be used, the first ones: "
             f"{'; '.join(problems[:3])}. Mend them, or take them out."
         )
+    _check_delimiter(path, columns)
     return columns
+
+
+def _check_delimiter(path: Path, columns: Mapping[str, list]) -> None:
+    """Raises `InputError` where the only column looks like several."""
+    if len(columns) > 1:
+        return
+    [(name, values)] = columns.items()
+    for mark in _NO_DELIMITERS:
+        if mark in name and all(isinstance(v, str) and mark in v for v in values):
+            raise InputError(
+                f"{path.name!r} has one column, {name!r}, and {mark!r} stands in each of its rows. "
+                f"Columns are separated by a comma, a semicolon, a tab or a bar: write one of them "
+                f"in place of {mark!r}."
+            )
 
 
 def _misfit(values: Mapping[str, Any], columns: Mapping[str, list]) -> str:

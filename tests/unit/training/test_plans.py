@@ -188,3 +188,10 @@ def test_ids_that_are_repeated_are_told(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("id,text,label\n1,one,x\n2,two,y\n1,three,x\n", encoding="utf-8")
     assert plan_training(path).lines()[-1].startswith("1 values of 'id' stand in several rows: '1'")
+
+
+def test_another_delimiter_is_recognised(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text~label\na fine film~good\na bore~bad\n", encoding="utf-8")
+    with pytest.raises(InputError, match="one column, 'text~label', and '~' stands in each"):
+        plan_training(path)
