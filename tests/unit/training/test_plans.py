@@ -99,7 +99,8 @@ def test_classes_of_one_text_are_trained_on(tmp_path):
         ("text,label\na film,good,1\nb,bad,2\nc,bad\n", "2 rows of 'a.csv' cannot be used"),
         ("text|label\na film|x\nb film|y\n", None),
         ("text,label\na film,1\nb film,2\nc film,3\nd film,4\ne film,5\n", "are no classes"),
-        ("a:b\nx:y\n", "None of the columns holds texts: 'a:b'. Is the delimiter another one"),
+        ("a:b\nx:y\n", "has one column, 'a:b', and ':' stands in each of its rows"),
+        ("a\nx\n", "None of the columns holds texts: 'a'. Is the delimiter another one"),
     ],
 )
 def test_files_that_cannot_be_used_are_explained(tmp_path, content, message):
