@@ -18,11 +18,11 @@ __all__ = [
     "ClassifierEvaluation",
     "Mistake",
     "evaluate_classifier",
+    "score_table",
 ]
 
 _NUM_BINS = 10
 _NUM_MISTAKES = 20
-_HEADER = ["class", "precision", "recall", "F1", "texts"]
 
 
 @dataclass(frozen=True)
@@ -99,23 +99,22 @@ class ClassifierEvaluation(Evaluation):
         )
 
     def scores(self):
-        rows = [
-            [
-                one.label,
-                f"{one.precision:.3f}",
-                f"{one.recall:.3f}",
-                f"{one.f1:.3f}",
-                str(one.support),
-            ]
-            for one in sorted(self.classes, key=lambda one: one.f1)
-        ]
-        return ScoreTable(_HEADER, rows)
+        return score_table("class", self.classes, "texts")
 
     def worst(self):
         rows = [
             [one.text, one.label, one.predicted, f"{one.probability:.1%}"] for one in self.mistakes
         ]
         return ScoreTable(["text", "is", "was taken for", "probability"], rows, first_number=3)
+
+
+def score_table(kind: str, scores: Sequence[ClassScores], counted: str) -> ScoreTable:
+    """Returns a table of scores, the worst first; `kind` and `counted` head its ends."""
+    rows = [
+        [one.label, f"{one.precision:.3f}", f"{one.recall:.3f}", f"{one.f1:.3f}", str(one.support)]
+        for one in sorted(scores, key=lambda one: one.f1)
+    ]
+    return ScoreTable([kind, "precision", "recall", "F1", counted], rows)
 
 
 def evaluate_classifier(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clozework.training.evaluations.classes import ClassScores
+from clozework.training.evaluations.classes import ClassScores, score_table
 from clozework.training.evaluations.evaluation import (
     Evaluation,
     ScoreTable,
@@ -60,17 +60,7 @@ class TaggerEvaluation(Evaluation):
         )
 
     def scores(self):
-        rows = [
-            [
-                one.label,
-                f"{one.precision:.3f}",
-                f"{one.recall:.3f}",
-                f"{one.f1:.3f}",
-                str(one.support),
-            ]
-            for one in sorted(self.entities, key=lambda one: one.f1)
-        ]
-        return ScoreTable(["entity", "precision", "recall", "F1", "entities"], rows)
+        return score_table("entity", self.entities, "entities")
 
     def worst(self):
         rows = [
