@@ -123,6 +123,14 @@ def test_the_examples_of_a_page_run(name, tmp_path, monkeypatch):
                 exec(compile(block, name, "exec"), names)
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_clozework_is_imported_before_keras(name):
+    # Otherwise Keras takes TensorFlow, where it finds no setting.
+    code = "\n".join(block for _, block in re.findall(_BLOCK, text_of(name)))
+    places = [match.start() for match in re.finditer(r"^import keras\b", code, flags=re.MULTILINE)]
+    assert all("clozework import" in code[:place] for place in places)
+
+
 def test_the_site_has_every_page():
     site = tomllib.loads(text_of("zensical.toml"))["project"]
     pages = set(pages_of(site["nav"]))
