@@ -1,7 +1,7 @@
 """What can be trained: which columns it takes, and which model it makes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from clozework.errors import ConfigError, InputError
@@ -28,6 +28,7 @@ class Kind:
         name: As on the command line.
         task: The class in `clozework.models`.
         roles: What its columns hold, and the names by which they are known, the usual ones first.
+        optional_roles: What further columns may hold.
         examples: Makes `(x, y)` for `fit` of the columns, by role; y is None where there is none.
         monitored: What tells a good epoch, of the examples kept for validation.
         loss: Makes what is minimised.
@@ -41,6 +42,7 @@ class Kind:
     monitored: str = "val_loss"
     loss: Callable[[], Any] = lambda: "auto"
     evaluate: Callable[[Any, Any, Any], Evaluation] | None = None
+    optional_roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def has_labels(self) -> bool:
@@ -76,8 +78,10 @@ KINDS = (
             "anchor": ("anchor", "query", "sentence1"),
             "positive": ("positive", "document", "passage", "sentence2"),
         },
-        lambda columns: (list(zip(columns["anchor"], columns["positive"], strict=True)), None),
+        # Pairs, or triplets.
+        lambda columns: (list(zip(*columns.values(), strict=True)), None),
         loss=InBatchNegatives,
+        optional_roles={"negative": ("negative", "hard_negative", "sentence3")},
         evaluate=lambda embedder, x, y: evaluate_embedder(embedder, x),
     ),
     Kind(
@@ -132,7 +136,7 @@ def guessed_kind(columns: Mapping[str, Column], asked: Mapping[str, str]) -> Kin
     Raises:
         InputError: If there is none.
     """
-    kinds = [kind for kind in KINDS if set(asked) <= set(kind.roles)]
+    kinds = [kind for kind in KINDS if set(asked) <= {*kind.roles, *kind.optional_roles}]
     for kind in kinds:
         # Any text could be filled: that is for tables without anything else.
         is_told = kind.name != "fill" and all(
@@ -166,13 +170,14 @@ def guessed_columns(
     Raises:
         InputError: If a role has no column.
     """
-    unknown = sorted(set(asked) - set(kind.roles))
+    possible = {**kind.roles, **kind.optional_roles}
+    unknown = sorted(set(asked) - set(possible))
     if unknown:
         raise ConfigError(
-            f"{kind.name!r} has no {unknown[0]!r}. It takes: {', '.join(map(repr, kind.roles))}."
+            f"{kind.name!r} has no {unknown[0]!r}. It takes: {', '.join(map(repr, possible))}."
         )
     found: dict[str, str] = {}
-    for role, names in kind.roles.items():
+    for role, names in possible.items():
         rest = {name: values for name, values in columns.items() if name not in asked.values()}
         rest = {name: values for name, values in rest.items() if name not in found.values()}
         column = asked.get(role) or _known(rest, names)
@@ -180,6 +185,8 @@ def guessed_columns(
             column = _column_of_labels(rest)
         if column is None and role == "text":
             column = _column_of_texts(rest)
+        if column is None and role in kind.optional_roles:
+            continue
         if column is None or column not in columns:
             raise InputError(
                 f"There is no column {asked.get(role, role)!r}. There are: "

@@ -196,3 +196,15 @@ def test_another_delimiter_is_recognised(tmp_path):
     path.write_text("text~label\na fine film~good\na bore~bad\n", encoding="utf-8")
     with pytest.raises(InputError, match="one column, 'text~label', and '~' stands in each"):
         plan_training(path)
+
+
+@pytest.mark.parametrize("has_negatives", [False, True])
+def test_texts_that_do_not_belong_are_the_third_of_an_example(tmp_path, has_negatives):
+    rows = [{"query": f"who {i}?", "positive": f"he {i}", "negative": f"it {i}"} for i in range(4)]
+    if not has_negatives:
+        rows = [{name: row[name] for name in ("query", "positive")} for row in rows]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    plan = plan_training(path)
+    assert plan.kind.name == "embed"
+    assert plan.kind.examples(plan.columns)[0][0] == tuple(rows[0].values())
