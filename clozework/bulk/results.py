@@ -9,6 +9,7 @@ import importlib
 import io
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from clozework.errors import ConfigError, InputError, MissingPackageError
 __all__ = ["Results"]
 
 _ROWS_OF_PARQUET = 1024
+# As much work is lost at a crash; to wait for the disk after each part takes a tenth of the time.
+_SECONDS_BETWEEN = 1.0
 
 
 class Results:
@@ -53,6 +56,7 @@ class Results:
         self._columns: tuple[str, ...] = ()
         self.num_read = self.num_written = self.num_rejected = 0
         self._sizes = {"results": 0, "rejected": 0}
+        self._kept = time.monotonic()
         if is_resumed and self._journal.exists():
             self._go_on()
         else:
@@ -67,16 +71,16 @@ class Results:
 
     def add(self, rows: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]]) -> None:
         """Writes the results of some more rows of the source, whole or not at all."""
-        self._streams["results"].write(self._encoded(rows))
-        self._streams["rejected"].write(_as_json_lines(rejected))
+        encoded = {"results": self._encoded(rows), "rejected": _as_json_lines(rejected)}
         for name, stream in self._streams.items():
-            stream.flush()
-            os.fsync(stream.fileno())
-            self._sizes[name] = stream.tell()
+            stream.write(encoded[name])
+        # Both are written: from here on these rows count.
+        self._sizes = {name: size + len(encoded[name]) for name, size in self._sizes.items()}
         self.num_read += len(rows) + len(rejected)
         self.num_written += len(rows)
         self.num_rejected += len(rejected)
-        self._write_journal()
+        if time.monotonic() - self._kept >= _SECONDS_BETWEEN:
+            self._keep()
 
     def finish(self) -> None:
         """Gives the file its name, once all rows are in it."""
@@ -93,6 +97,8 @@ class Results:
 
     def close(self) -> None:
         """Closes the files; the job can be gone on with."""
+        if not self._streams["results"].closed:
+            self._keep()
         for stream in self._streams.values():
             stream.close()
 
@@ -101,6 +107,14 @@ class Results:
 
     def __exit__(self, *_error) -> None:
         self.close()
+
+    def _keep(self) -> None:
+        """Puts what was added where no crash reaches it."""
+        for stream in self._streams.values():
+            stream.flush()
+            os.fsync(stream.fileno())
+        self._write_journal()
+        self._kept = time.monotonic()
 
     def _begin(self, is_resumed: bool) -> None:
         if self.path.exists():

@@ -176,7 +176,7 @@ class TextClassifier(Task):
         if threshold is None and self._is_multi_label():
             threshold = 0.5
         names = class_names(self.label_names, self.num_classes)
-        labels = [best_labels(values, names, top_k, threshold) for values in probabilities]
+        labels = best_labels(probabilities, names, top_k, threshold)
         return labels if is_batched else labels[0]
 
     def answers_to(self, x):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clozework.bulk import jobs, run_job
+from clozework.bulk import jobs, results, run_job
 from clozework.errors import ConfigError, InputError
 
 
@@ -76,6 +76,27 @@ def test_a_job_that_was_killed_gives_the_same_bytes(source, tmp_path, kind, afte
     # What was on its way when the process ended.
     with (tmp_path / f"out.{kind}.partial").open("ab") as stream:
         stream.write(b'{"id": "99", "te')
+    run_job(lengths, source, target, as_fields=as_fields, is_resumed=True)
+    assert target.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("seconds_between", [0.0, 1e9])
+def test_what_was_not_kept_yet_is_done_again(source, tmp_path, monkeypatch, seconds_between):
+    whole, target = tmp_path / "whole.csv", tmp_path / "out.csv"
+    run_job(lengths, source, whole, as_fields=as_fields)
+    monkeypatch.setattr(results, "_SECONDS_BETWEEN", seconds_between)
+
+    def killed(self, *_error):
+        # The process has ended: what it wrote is there, and nothing more is said of it.
+        for stream in self._streams.values():
+            stream.close()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(results.Results, "__exit__", killed)
+        with pytest.raises(Killed):
+            run_job(dying(4), source, target, as_fields=as_fields)
+    num_read = json.loads((tmp_path / "out.csv.journal").read_text("utf-8"))["counts"][0]
+    assert num_read == (12 if seconds_between == 0 else 0)
     run_job(lengths, source, target, as_fields=as_fields, is_resumed=True)
     assert target.read_bytes() == whole.read_bytes()
 
