@@ -117,7 +117,10 @@ def _shown_progress(*, is_shown: bool) -> Iterator[Callable[..., None]]:
 
 
 def _told(scores: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+    """Writes scores for people, to whom it is all one what kind of labels an accuracy is of."""
+    return ", ".join(
+        f"{name.replace('sparse_categorical_', '')} {value:.4g}" for name, value in scores.items()
+    )
 
 
 def read_roles(columns) -> dict[str, str]:

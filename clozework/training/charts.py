@@ -164,7 +164,8 @@ def _ticks(limits: tuple[float, float], *, whole: bool) -> list[float]:
     step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= 6)
     step = max(step, 1.0) if whole else step
     first = np.ceil(low / step) * step
-    return [float(value) for value in np.arange(first, high + step / 1e6, step)]
+    # Zero may come as a tiny number, or with a sign.
+    return [round(float(value), 12) + 0.0 for value in np.arange(first, high + step / 1e6, step)]
 
 
 def _svg(parts: Sequence[str], label: str) -> str:
