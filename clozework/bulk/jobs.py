@@ -49,13 +49,13 @@ class JobSummary:
 
 
 def run_job(
-    verb: Callable[[list[str]], Sequence[Any]],
+    verb: Callable[[list[Any]], Sequence[Any]],
     source,
     target,
     *,
     as_fields: Callable[[Any], Mapping[str, Any]],
-    column: str | None = None,
-    problem_of: Callable[[str], str] = lambda text: "",
+    column: str | Sequence[str] | None = None,
+    problem_of: Callable[[Any], str] = lambda text: "",
     on_error: str = "stop",
     is_resumed: bool = False,
     about: Mapping[str, Any] | None = None,
@@ -74,7 +74,8 @@ def run_job(
             columns of the source, and behind them the fields of the result.
         as_fields: Makes columns of a result. Where the source has one of that name, it gets
             `predicted_` in front.
-        column: Holds the texts: `text` by default, or the only one.
+        column: Holds the texts: `text` by default, or the only one. Several columns are given to
+            the verb as tuples.
         problem_of: Says why a text cannot be used; empty if it can.
         on_error: What a row means that cannot be used: `"stop"`, or `"keep"` to go on and keep it
             apart, in a file that ends with `.rejected.jsonl`.
@@ -100,11 +101,12 @@ def run_job(
     if on_error not in ("stop", "keep"):
         raise ConfigError(f"`on_error` is 'stop' or 'keep', not {on_error!r}.")
     file = open_rows(source)
-    column = text_column(file, column)
+    asked = [column] if column is None or isinstance(column, str) else list(column)
+    columns = [text_column(file, name) for name in asked]
     about = {
         "source": str(file.path.resolve()),
         "size of the source": file.path.stat().st_size,
-        "column": column,
+        "column": columns[0] if len(columns) == 1 else columns,
         **(about or {}),
     }
     with Results(target, about, is_resumed=is_resumed) as results:
@@ -114,10 +116,10 @@ def run_job(
             pass
         clock = _Clock(file, results)
         for part in _parts(rows):
-            problems = [row.problem or _problem(row.values, column, problem_of) for row in part]
+            problems = [row.problem or _problem(row.values, columns, problem_of) for row in part]
             rejected = _rejected(part, problems, file, on_error)
             usable = [row for row, told in zip(part, problems, strict=True) if not told]
-            found = list(verb([row.values[column] for row in usable])) if usable else []
+            found = list(verb([_given(row.values, columns) for row in usable])) if usable else []
             fields = (_renamed(as_fields(one), file.columns) for one in found)
             results.add(
                 [{**row.values, **new} for row, new in zip(usable, fields, strict=True)],
@@ -155,13 +157,24 @@ def _parts(rows: Iterator[Row]) -> Iterator[list[Row]]:
         yield part
 
 
-def _problem(values: Mapping[str, Any], column: str, problem_of: Callable[[str], str]) -> str:
-    if column not in values:
-        return f"it has no {column!r}"
-    text = values[column]
-    if not isinstance(text, str):
-        return f"{column!r} is {text!r:.60}, which is no text"
-    return problem_of(text) if text.strip() else f"{column!r} is empty"
+def _given(values: Mapping[str, Any], columns: Sequence[str]) -> Any:
+    """Returns what the verb is given of a row: a text, or a tuple of texts."""
+    texts = tuple(values[column] for column in columns)
+    return texts[0] if len(texts) == 1 else texts
+
+
+def _problem(
+    values: Mapping[str, Any], columns: Sequence[str], problem_of: Callable[[Any], str]
+) -> str:
+    for column in columns:
+        if column not in values:
+            return f"it has no {column!r}"
+        text = values[column]
+        if not isinstance(text, str):
+            return f"{column!r} is {text!r:.60}, which is no text"
+        if not text.strip():
+            return f"{column!r} is empty"
+    return problem_of(_given(values, columns))
 
 
 def _rejected(

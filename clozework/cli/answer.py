@@ -11,12 +11,18 @@ __all__ = ["answer"]
 
 
 @click.command(short_help="Find the answers to questions in a context.")
-@request_options("The question answerer.", reads_files=False)
+@request_options("The question answerer.")
 @click.option("--context", metavar="TEXT", help="The text that holds the answers.")
 @click.option(
     "--context-file",
     type=click.File(encoding="utf-8"),
     help="A file with that text, of any length.",
+)
+@click.option(
+    "--context-column",
+    default="context",
+    show_default=True,
+    help="The column of such texts, where --input has one for each question.",
 )
 @click.option(
     "--top-k",
@@ -31,25 +37,49 @@ def answer(
     *,
     context: str | None,
     context_file: IO[str] | None,
+    context_column: str,
     top_k: int,
     can_be_absent: bool,
 ) -> None:
     """Answers questions: `clozework answer -m MODEL --context-file FILE "Who was it?"`
 
-    Each TEXT is a question; `-` stands for the lines of the standard input.
+    Each TEXT is a question; `-` stands for the lines of the standard input. A file, `--input
+    questions.csv --output answers.csv`, has a column `question`, and one of contexts unless one
+    context is for all.
     """
-    if (context is None) == (context_file is None):
+    given = [source for source in (context, context_file) if source is not None]
+    if len(given) > 1 or not (given or request.job):
         raise click.UsageError("Give the text that holds the answers: --context or --context-file.")
-    source = context if context_file is None else context_file.read()
     answerer = request.model("QuestionAnswerer")
+    options = {
+        "as_fields": lambda answers: {"answers": [dataclasses.asdict(one) for one in answers]},
+        "as_columns": _as_columns,
+        "show": _as_text,
+        "doing": "Answering",
+        "top_k": top_k,
+        "can_be_absent": can_be_absent,
+    }
+    question = (request.job or {}).get("column") or "question"
+    if not given:
+        request.run(
+            lambda pairs, **told: answerer.answer(*map(list, zip(*pairs, strict=True)), **told),
+            columns=(question, context_column),
+            **options,
+        )
+        return
+    source = context if context_file is None else context_file.read()
     request.run(
-        lambda questions, **options: answerer.answer(questions, source, **options),
-        as_fields=lambda answers: {"answers": [dataclasses.asdict(one) for one in answers]},
-        show=_as_text,
-        doing="Answering",
-        top_k=top_k,
-        can_be_absent=can_be_absent,
+        lambda questions, **told: answerer.answer(questions, source, **told),
+        columns=(question,),
+        made_with={"context": source},
+        **options,
     )
+
+
+def _as_columns(answers) -> dict:
+    best = answers[0] if answers else None
+    names = ("text", "start", "end", "score")
+    return {f"answer_{name}": getattr(best, name) if best else None for name in names}
 
 
 def _as_text(question: str, answers) -> str:

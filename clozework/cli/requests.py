@@ -67,7 +67,8 @@ class Request:
         show: Callable[[str, Any], str],
         doing: str,
         as_columns: Callable[[Any], Mapping[str, Any]] | None = None,
-        problem_of: Callable[[str], str] = lambda text: "",
+        problem_of: Callable[[Any], str] = lambda text: "",
+        columns: Sequence[str] | None = None,
         between: str = "\n\n",
         made_with: Mapping[str, Any] | None = None,
         **options: Any,
@@ -81,6 +82,7 @@ class Request:
             doing: What is told while it takes its time.
             as_columns: Makes columns of a table, where they are not the fields.
             problem_of: Says why a text of a file cannot be used; empty if it can.
+            columns: Those of a file that the verb is given as tuples; one column by default.
             between: What stands between results that people read.
             made_with: What results depend on beside model and options.
             **options: Of the verb.
@@ -90,8 +92,9 @@ class Request:
             is_table = not self.job["target"].endswith(".jsonl")
             as_row = as_columns if is_table and as_columns is not None else as_fields
             about = {"doing": doing, "model": self.preset, "dtype": self.dtype}
+            job = self.job if columns is None else {**self.job, "column": columns}
             self._run_on_file(
-                self.job, call, as_row, {**about, **(made_with or {}), **options}, problem_of
+                job, call, as_row, {**about, **(made_with or {}), **options}, problem_of
             )
             return
         pairs = in_parts(call, self.texts, doing)

@@ -186,3 +186,25 @@ def test_options_that_cannot_be_are_refused(source, tmp_path):
         run_job(lengths, source, tmp_path / "a.csv", as_fields=as_fields, on_error="skip")
     with pytest.raises(ConfigError, match="of no kind that can be written"):
         run_job(lengths, source, tmp_path / "a.xlsx", as_fields=as_fields)
+
+
+def test_several_columns_come_as_tuples(tmp_path):
+    source, target = tmp_path / "pairs.csv", tmp_path / "out.csv"
+    source.write_text("a,b\none,two\nthree,\nfive,six\n", encoding="utf-8")
+    seen = []
+
+    def joined(pairs):
+        seen.extend(pairs)
+        return [" ".join(pair) for pair in pairs]
+
+    summary = run_job(
+        joined,
+        source,
+        target,
+        as_fields=lambda text: {"both": text},
+        column=["a", "b"],
+        on_error="keep",
+    )
+    assert seen == [("one", "two"), ("five", "six")]
+    assert (summary.num_written, summary.num_rejected) == (2, 1)
+    assert target.read_text("utf-8").splitlines()[1] == "one,two,one two"

@@ -90,3 +90,26 @@ def test_a_job_that_is_done_is_not_done_again(clozework, saved, source, tmp_path
     result = clozework(*arguments, tmp_path / "out.csv", "--resume")
     assert result.code == 1
     assert "is there already; the job is done" in result.err
+
+
+def test_questions_of_a_file_are_answered_from_one_context_or_from_their_own(
+    clozework, saved, tmp_path
+):
+    source = tmp_path / "questions.csv"
+    source.write_text(f"question,context\nwho?,{TEXTS[2]}\nwhat?,{TEXTS[1]}\n", encoding="utf-8")
+    answerer = models.QuestionAnswerer.from_preset(saved / "answer")
+    arguments = ("answer", "-m", saved / "answer", "--input", source)
+
+    clozework(*arguments, "--output", tmp_path / "own.jsonl")
+    expected = answerer.answer(["who?", "what?"], [TEXTS[2], TEXTS[1]])
+    found = [line["answers"][0]["text"] for line in lines_of(tmp_path / "own.jsonl")]
+    assert found == [answers[0].text for answers in expected]
+
+    clozework(*arguments, "--output", tmp_path / "one.csv", "--context", TEXTS[2])
+    header, *rows = (tmp_path / "one.csv").read_text("utf-8").splitlines()
+    assert header == "question,context,answer_text,answer_start,answer_end,answer_score"
+    expected = answerer.answer(["who?", "what?"], TEXTS[2])
+    assert [row.split(",")[2] for row in rows] == [answers[0].text for answers in expected]
+
+    result = clozework(*arguments, "--output", tmp_path / "x.csv", "--context-column", "other")
+    assert (result.code, "has no column 'other'" in result.err) == (1, True)
