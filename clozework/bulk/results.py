@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,24 @@ __all__ = ["Results"]
 _ROWS_OF_PARQUET = 1024
 # As much work is lost at a crash; to wait for the disk after each part takes a tenth of the time.
 _SECONDS_BETWEEN = 1.0
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """What of the files is whole; replaced at once, so that it never tells half of a step.
+
+    Attributes:
+        num_read, num_written, num_rejected: Rows.
+        results_size, rejected_size: Bytes of both files.
+        columns: Of a table; none before its first row.
+    """
+
+    num_read: int = 0
+    num_written: int = 0
+    num_rejected: int = 0
+    results_size: int = 0
+    rejected_size: int = 0
+    columns: tuple[str, ...] = ()
 
 
 class Results:
@@ -53,53 +72,73 @@ class Results:
         self._partial = self.path.with_name(f"{self.path.name}.partial")
         self.rejected = self.path.with_name(f"{self.path.name}.rejected.jsonl")
         self._journal = self.path.with_name(f"{self.path.name}.journal")
-        self._columns: tuple[str, ...] = ()
-        self.num_read = self.num_written = self.num_rejected = 0
-        self._sizes = {"results": 0, "rejected": 0}
+        self._whole = _Whole()
         self._kept = time.monotonic()
         if is_resumed and self._journal.exists():
             self._go_on()
         else:
             self._begin(is_resumed)
-        self._streams = {
-            "results": self._partial.open("r+b"),
-            "rejected": self.rejected.open("r+b"),
-        }
-        for name, stream in self._streams.items():
-            stream.truncate(self._sizes[name])
-            stream.seek(self._sizes[name])
+        sizes = (self._whole.results_size, self._whole.rejected_size)
+        self._streams = (self._partial.open("r+b"), self.rejected.open("r+b"))
+        for stream, size in zip(self._streams, sizes, strict=True):
+            stream.truncate(size)
+            stream.seek(size)
+
+    @property
+    def num_read(self) -> int:
+        """Rows of the source that are done."""
+        return self._whole.num_read
+
+    @property
+    def num_written(self) -> int:
+        """Rows with a result."""
+        return self._whole.num_written
+
+    @property
+    def num_rejected(self) -> int:
+        """Rows that could not be used."""
+        return self._whole.num_rejected
 
     def add(self, rows: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]]) -> None:
         """Writes the results of some more rows of the source, whole or not at all."""
-        encoded = {"results": self._encoded(rows), "rejected": _as_json_lines(rejected)}
-        for name, stream in self._streams.items():
-            stream.write(encoded[name])
-        # Both are written: from here on these rows count.
-        self._sizes = {name: size + len(encoded[name]) for name, size in self._sizes.items()}
-        self.num_read += len(rows) + len(rejected)
-        self.num_written += len(rows)
-        self.num_rejected += len(rejected)
+        done = self._whole
+        columns = done.columns or tuple(rows[0] if rows else ())
+        encoded = (self._encoded(rows, columns), _as_json_lines(rejected))
+        for stream, content in zip(self._streams, encoded, strict=True):
+            stream.write(content)
+        self._whole = _Whole(
+            num_read=done.num_read + len(rows) + len(rejected),
+            num_written=done.num_written + len(rows),
+            num_rejected=done.num_rejected + len(rejected),
+            results_size=done.results_size + len(encoded[0]),
+            rejected_size=done.rejected_size + len(encoded[1]),
+            columns=columns,
+        )
         if time.monotonic() - self._kept >= _SECONDS_BETWEEN:
             self._keep()
 
     def finish(self) -> None:
         """Gives the file its name, once all rows are in it."""
         self.close()
+        finished = self._partial
         if self._kind == ".parquet":
-            whole = self._partial.with_suffix(".whole")
-            _write_parquet(whole, self._partial)
-            self._partial.unlink()
-            self._partial = whole
+            finished = self._partial.with_suffix(".whole")
+            _write_parquet(finished, self._partial)
+        finished.replace(self.path)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Removes what a job leaves that is done; the journal, by which that is known, last."""
+        self._partial.unlink(missing_ok=True)
         if not self.num_rejected:
-            self.rejected.unlink()
-        self._partial.replace(self.path)
+            self.rejected.unlink(missing_ok=True)
         self._journal.unlink()
 
     def close(self) -> None:
         """Closes the files; the job can be gone on with."""
-        if not self._streams["results"].closed:
+        if not self._streams[0].closed:
             self._keep()
-        for stream in self._streams.values():
+        for stream in self._streams:
             stream.close()
 
     def __enter__(self) -> "Results":
@@ -110,7 +149,7 @@ class Results:
 
     def _keep(self) -> None:
         """Puts what was added where no crash reaches it."""
-        for stream in self._streams.values():
+        for stream in self._streams:
             stream.flush()
             os.fsync(stream.fileno())
         self._write_journal()
@@ -118,8 +157,11 @@ class Results:
 
     def _begin(self, is_resumed: bool) -> None:
         if self.path.exists():
-            what = "is there already; the job is done" if is_resumed else "is there already"
-            raise ConfigError(f"{str(self.path)!r} {what}. Delete it, or name another file.")
+            if is_resumed:
+                raise self._is_done()
+            raise ConfigError(
+                f"{str(self.path)!r} is there already. Delete it, or name another file."
+            )
         if self._journal.exists():
             raise ConfigError(
                 f"{str(self._partial)!r} was left by an earlier run. Go on with it (`--resume`), "
@@ -133,9 +175,8 @@ class Results:
     def _go_on(self) -> None:
         try:
             journal = json.loads(self._journal.read_text("utf-8"))
-            description, sizes = journal["description"], dict(journal["sizes"])
-            self.num_read, self.num_written, self.num_rejected = journal["counts"]
-            self._columns = tuple(journal["columns"])
+            description = dict(journal["description"])
+            self._whole = _Whole(**{**journal["whole"], "columns": (*journal["whole"]["columns"],)})
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{str(self._journal)!r} is damaged. Delete it and begin anew."
@@ -151,20 +192,31 @@ class Results:
                 f"The earlier run that left {str(self._partial)!r} was another one: {told}. Repeat "
                 f"it as it was, or delete {self._journal.name!r} and begin anew."
             )
-        for name, file in (("results", self._partial), ("rejected", self.rejected)):
-            if not file.exists() or file.stat().st_size < sizes[name]:
+        if self.path.exists():
+            # The last run was killed when it had given the file its name.
+            self._tidy()
+            raise self._is_done()
+        sizes = {
+            self._partial: self._whole.results_size,
+            self.rejected: self._whole.rejected_size,
+        }
+        for file, size in sizes.items():
+            if not file.exists() or file.stat().st_size < size:
                 raise InputError(
                     f"{str(file)!r} has lost what an earlier run wrote. Delete "
                     f"{self._journal.name!r} and begin anew."
                 )
-        self._sizes = sizes
+
+    def _is_done(self) -> ConfigError:
+        return ConfigError(
+            f"{str(self.path)!r} is there already; the job is done. Delete it, or name another "
+            f"file."
+        )
 
     def _write_journal(self) -> None:
         content = {
             "description": self._description,
-            "sizes": self._sizes,
-            "counts": [self.num_read, self.num_written, self.num_rejected],
-            "columns": self._columns,
+            "whole": asdict(self._whole),
         }
         new = self._journal.with_suffix(".new")
         with new.open("w", encoding="utf-8") as stream:
@@ -173,16 +225,13 @@ class Results:
             os.fsync(stream.fileno())
         new.replace(self._journal)
 
-    def _encoded(self, rows: Sequence[Mapping[str, Any]]) -> bytes:
+    def _encoded(self, rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...]) -> bytes:
         if self._kind in (".jsonl", ".parquet"):
             return _as_json_lines(rows)
-        is_first = not self._columns
-        if is_first and rows:
-            self._columns = tuple(rows[0])
         stream = io.StringIO(newline="")
         delimiter = "\t" if self._kind == ".tsv" else ","
-        writer = csv.DictWriter(stream, self._columns, delimiter=delimiter, lineterminator="\n")
-        if is_first and rows:
+        writer = csv.DictWriter(stream, columns, delimiter=delimiter, lineterminator="\n")
+        if rows and not self._whole.columns:
             writer.writeheader()
         writer.writerows({name: _as_cell(value) for name, value in row.items()} for row in rows)
         return stream.getvalue().encode("utf-8")
@@ -213,6 +262,8 @@ def _write_parquet(path: Path, lines: Path) -> None:
     finally:
         if writer is not None:
             writer.close()
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
 
 
 def _parts(lines: Path) -> Iterator[list[dict]]:

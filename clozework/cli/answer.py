@@ -1,11 +1,13 @@
 """`clozework answer`: the part of a context that answers a question."""
 
 import dataclasses
+import hashlib
 from typing import IO
 
 import click
 
 from clozework.cli.requests import Request, request_options
+from clozework.errors import InputError
 
 __all__ = ["answer"]
 
@@ -56,6 +58,7 @@ def answer(
         "as_columns": _as_columns,
         "show": _as_text,
         "doing": "Answering",
+        "problem_of": lambda given: _problem_of(answerer, given),
         "top_k": top_k,
         "can_be_absent": can_be_absent,
     }
@@ -67,13 +70,22 @@ def answer(
             **options,
         )
         return
-    source = context if context_file is None else context_file.read()
+    source = context_file.read() if context_file is not None else context or ""
     request.run(
         lambda questions, **told: answerer.answer(questions, source, **told),
         columns=(question,),
-        made_with={"context": source},
+        made_with={"context": hashlib.sha256(source.encode()).hexdigest()},
         **options,
     )
+
+
+def _problem_of(answerer, given) -> str:
+    """Says why a question, or one with its context, cannot be answered; empty if it can."""
+    try:
+        answerer.check_question(given if isinstance(given, str) else given[0])
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _as_columns(answers) -> dict:

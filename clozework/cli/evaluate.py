@@ -6,7 +6,7 @@ import click
 
 from clozework.cli.loading import DTYPE_OPTION, load_task
 from clozework.cli.printing import print_json, print_table
-from clozework.cli.train import COLUMN_OPTION, TASK_OPTION, read_roles
+from clozework.cli.train import COLUMN_OPTION, read_roles
 
 __all__ = ["compare", "evaluate"]
 
@@ -16,7 +16,11 @@ _JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print the r
 @click.command(short_help="Say how good a model is.")
 @click.argument("model")
 @click.argument("data", type=click.Path(exists=True))
-@TASK_OPTION
+@click.option(
+    "--task",
+    type=click.Choice(["classify", "tag", "answer", "embed", "summarize"]),
+    help="What the model is for; what it was stored as by default.",
+)
 @COLUMN_OPTION
 @DTYPE_OPTION
 @_JSON_OPTION
@@ -28,9 +32,10 @@ def evaluate(
     DATA is a file of texts and what is expected of them, as `clozework train` reads it: classes,
     tags, answers, summaries, or the texts that belong to others.
     """
-    from clozework.training import TrainingOptions, plan_training
+    from clozework.training import TrainingOptions, kind_of_model, plan_training
 
     options = TrainingOptions(validation_share=0.0)
+    task = task or kind_of_model(model)
     plan = plan_training(data, options, task=task, columns=read_roles(columns))
     found = plan.evaluate(load_task(plan.kind.task, model, dtype))
     if as_json:

@@ -33,13 +33,21 @@ def print_json(content: Any) -> None:
 
 
 def print_json_list(items: Iterable[Any]) -> None:
-    """Prints values as a list of JSON to stdout, each when it is there; see `print_json`."""
+    """Prints values as a list of JSON to stdout, each when it is there; see `print_json`.
+
+    An error in the midst ends the list behind what was there before.
+    """
     opening = "["
-    for item in items:
-        lines = json.dumps(item, indent=2, ensure_ascii=False).split("\n")
-        click.echo("\n".join([opening, *(f"  {line}" for line in lines)]), nl=False)
-        opening = ","
-    click.echo("[]" if opening == "[" else "\n]")
+    try:
+        for item in items:
+            lines = json.dumps(item, indent=2, ensure_ascii=False).split("\n")
+            click.echo("\n".join([opening, *(f"  {line}" for line in lines)]), nl=False)
+            opening = ","
+    finally:
+        if opening == ",":
+            click.echo("\n]")
+    if opening == "[":
+        click.echo("[]")
 
 
 def print_table(rows: Sequence[Sequence[str]], *, header: Sequence[str], numbers: int = -1) -> None:

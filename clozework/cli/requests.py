@@ -102,8 +102,8 @@ class Request:
             print_json_list({"input": text, **as_fields(result)} for text, result in pairs)
             return
         for i, (text, result) in enumerate(pairs):
-            click.echo(between * (i > 0) + show(text, result), nl=False)
-        click.echo()
+            # Whole lines, as an error may follow.
+            click.echo(between.removeprefix("\n") * (i > 0) + show(text, result))
 
     def _run_on_file(self, job: Mapping[str, Any], verb, as_fields, about, problem_of) -> None:
         from rich.console import Console

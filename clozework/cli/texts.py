@@ -1,5 +1,6 @@
 """The texts that a command is about: arguments, the standard input, files; and their progress."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import IO, Any
@@ -51,8 +52,10 @@ def in_parts(
 
     console = Console(stderr=True)
     total = len(texts) if isinstance(texts, Sequence) else None
-    # What is printed as it comes shows by itself how far it is.
-    is_shown = console.is_terminal and total is not None and total > _TEXTS_AT_ONCE
+    # What is printed on a terminal as it comes shows by itself how far it is.
+    is_printed = sys.stdout.isatty()
+    is_many = total is not None and total > _TEXTS_AT_ONCE
+    is_shown = console.is_terminal and is_many and not is_printed
     with Progress(console=console, transient=True, disable=not is_shown) as progress:
         bar = progress.add_task(what, total=total)
         texts = iter(texts)

@@ -8,13 +8,9 @@ import click
 
 from clozework.cli.printing import as_time, print_json, say
 
-__all__ = ["COLUMN_OPTION", "TASK_OPTION", "read_roles", "train"]
+__all__ = ["COLUMN_OPTION", "read_roles", "train"]
 
-TASK_OPTION = click.option(
-    "--task",
-    type=click.Choice(["classify", "tag", "answer", "embed", "summarize", "fill"]),
-    help="What the model is for; guessed from the columns by default.",
-)
+_TASKS = ("classify", "tag", "answer", "embed", "summarize", "fill")
 COLUMN_OPTION = click.option(
     "--column",
     "columns",
@@ -29,7 +25,11 @@ COLUMN_OPTION = click.option(
 @click.option(
     "-o", "--output", "directory", required=True, type=click.Path(), help="Where the model goes."
 )
-@TASK_OPTION
+@click.option(
+    "--task",
+    type=click.Choice(_TASKS),
+    help="What the model is for; guessed from the columns by default.",
+)
 @COLUMN_OPTION
 @click.option(
     "--validation",
@@ -85,8 +85,8 @@ def train(
     )
     for line in training.lines():
         say(line)
-    with _shown_progress(is_shown=not as_json) as show:
-        result = training.run(directory, verbose=0, on_message=say, on_progress=show)
+    with _shown_progress(is_shown=not as_json) as (tell, show):
+        result = training.run(directory, verbose=0, on_message=tell, on_progress=show)
     if as_json:
         print_json({**dataclasses.asdict(result), "directory": directory})
         return
@@ -94,8 +94,8 @@ def train(
 
 
 @contextlib.contextmanager
-def _shown_progress(*, is_shown: bool) -> Iterator[Callable[..., None]]:
-    """Within it, what it yields shows progress: a bar on a terminal, and a line for each epoch."""
+def _shown_progress(*, is_shown: bool) -> Iterator[tuple[Callable[..., None], ...]]:
+    """Within it, what it yields tells messages, and progress: a bar, and a line for each epoch."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
@@ -105,15 +105,22 @@ def _shown_progress(*, is_shown: bool) -> Iterator[Callable[..., None]]:
     with Progress(*columns, console=console, transient=True, disable=not is_live) as bars:
         bar = bars.add_task("", total=1.0)
 
+        def tell(message: str) -> None:
+            if is_live:
+                # Above the bar, which a line of click's would be glued to.
+                console.print(message, markup=False, highlight=False, soft_wrap=True)
+            else:
+                say(message)
+
         def show(progress) -> None:
             epoch = f"epoch {progress.epoch} of {progress.num_epochs}"
             left = as_time(progress.seconds_left)
             told = f"{epoch}, loss {progress.scores.get('loss', 0.0):.4g}, at most {left} left"
             bars.update(bar, completed=progress.share, description=told)
             if is_shown and progress.is_end_of_epoch:
-                say(f"{epoch}: {_told(progress.scores)}")
+                tell(f"{epoch}: {_told(progress.scores)}")
 
-        yield show
+        yield tell, show
 
 
 def _told(scores: Mapping[str, float]) -> str:

@@ -191,7 +191,7 @@ class MaskedLM(Task):
         batches = itertools.islice(texts, kwargs.pop("steps", None))
         arrays = self._written_masks([text for batch in batches for text in batch[0]])
         if self.packs_texts and not kwargs.get("callbacks"):
-            return self.predicted(outputs_of_texts(self, arrays, batch_size))
+            return self.predicted(outputs_of_texts(self, arrays, batch_size or 32))
         dataset = make_dataset(arrays, preprocess=None, is_text=False, batch_size=batch_size)
         return RecordedModel.predict(self, dataset, **kwargs)
 

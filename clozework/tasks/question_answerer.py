@@ -144,6 +144,11 @@ class QuestionAnswerer(Task):
         )
         return found if is_batched else found[0]
 
+    def check_question(self, question: str) -> None:
+        """Raises `InputError` if a question leaves no room for a context in a row."""
+        [encoding] = self.preprocessor.tokenizer.encode([question])
+        self._room(encoding)
+
     def answers_to(self, x):
         return self.predict(x, verbose=0).argmax(axis=-1).tolist()
 

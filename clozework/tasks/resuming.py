@@ -104,6 +104,11 @@ class Resumable(keras.callbacks.Callback):
         """Where the state is."""
         return self.directory / _FILE
 
+    @property
+    def first_step(self) -> int:
+        """Step of the epoch that Keras's first one is: more than 0 where it was interrupted."""
+        return self._first_step
+
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {

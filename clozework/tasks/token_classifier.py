@@ -187,7 +187,7 @@ class TokenClassifier(Task):
             batch_size: Number of windows computed at once.
 
         Raises:
-            InputError: If the sentences are no lists of words.
+            InputError: If the sentences are no lists of words, or there is no preprocessor.
 
         Example:
         >>> tagger = TokenClassifier.from_preset(
@@ -196,7 +196,9 @@ class TokenClassifier(Task):
         >>> tagger.tag_words([["the", "sea"], ["Rome"]])
         [['WORD', 'WORD'], ['WORD']]
         """
-        texts, words = join_words(sentences)
+        if self.preprocessor is None:
+            raise InputError("`tag_words` needs a preprocessor; this model was made with None.")
+        texts, words = ([], []) if sentences == [] else join_words(sentences)
         if words is None:
             raise InputError(
                 f"`tag_words` takes a list of lists of words. Received: {sentences!r:.80}. `tag` "

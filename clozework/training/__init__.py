@@ -29,6 +29,7 @@ from clozework.training.explanation import (
     explain_class,
     explanation_page,
 )
+from clozework.training.kinds import kind_of_model
 from clozework.training.report import report_page
 from clozework.training.runs import (
     Training,
@@ -69,6 +70,7 @@ __all__ = [
     "evaluate_tagger",
     "explain_class",
     "explanation_page",
+    "kind_of_model",
     "plan_training",
     "report_page",
 ]

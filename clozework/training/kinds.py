@@ -6,6 +6,7 @@ from typing import Any
 
 from clozework.errors import ConfigError, InputError
 from clozework.losses import InBatchNegatives
+from clozework.tasks import describe_preset
 from clozework.training.evaluations import (
     Evaluation,
     evaluate_answerer,
@@ -15,7 +16,14 @@ from clozework.training.evaluations import (
     evaluate_tagger,
 )
 
-__all__ = ["KINDS", "Kind", "guessed_columns", "guessed_kind", "kind_named"]
+__all__ = [
+    "KINDS",
+    "Kind",
+    "guessed_columns",
+    "guessed_kind",
+    "kind_named",
+    "kind_of_model",
+]
 
 Column = Sequence[Any]
 
@@ -126,6 +134,23 @@ def kind_named(name: str) -> Kind:
     raise ConfigError(f"There is no training for {name!r}. It is one of: {names}.")
 
 
+def kind_of_model(preset) -> str | None:
+    """Returns the name of what a stored model is for; None for a backbone alone.
+
+    Args:
+        preset: Built-in name, handle or directory.
+
+    Raises:
+        PresetError: If it cannot be found or read.
+
+    Example:
+    >>> kind_of_model("deberta_v3_tiny_en_demo")
+    'fill'
+    """
+    task = describe_preset(preset).task or ""
+    return next((kind.name for kind in KINDS if task.endswith(kind.task)), None)
+
+
 def guessed_kind(columns: Mapping[str, Column], asked: Mapping[str, str]) -> Kind:
     """Returns what a table is made for: the first kind of which it has all columns.
 
@@ -185,7 +210,9 @@ def guessed_columns(
             column = _column_of_labels(rest)
         if column is None and role == "text":
             column = _column_of_texts(rest)
-        if column is None and role in kind.optional_roles:
+        is_usable = column in rest and all(isinstance(v, str) and v.strip() for v in rest[column])
+        if role in kind.optional_roles and role not in asked and not is_usable:
+            # Taken where it can be, and never missed.
             continue
         if column is None or column not in columns:
             raise InputError(

@@ -203,7 +203,8 @@ class Training:
             monitored, patience=self.options.patience, restore_best_weights=True
         )
         resumable = Resumable(state, every_seconds=every_seconds)
-        watch = _Watch(self._num_batches(), self.options.epochs, on_message, on_progress)
+        num_steps = (self._num_batches(), self.options.epochs)
+        watch = _Watch(resumable, *num_steps, on_message, on_progress)
         history = task.fit(
             *self._examples(self.split.training),
             batch_size=self.options.batch_size,
@@ -301,13 +302,17 @@ class Training:
     def _description(self) -> dict[str, Any]:
         return {
             "source": str(self.source.resolve()),
-            "validation": str(self.validation_source) if self.validation_source else None,
+            **self._validation_description(),
             "examples": hashlib.sha256(repr(self.columns).encode()).hexdigest(),
             "rows": [len(self.split.training), len(self.split.validation)],
             "task": self.kind.name,
             "columns": dict(self.roles),
             "options": asdict(self.options),
         }
+
+    def _validation_description(self) -> dict[str, str]:
+        source = self.validation_source
+        return {} if source is None else {"validation": str(source.resolve())}
 
     def command(self, directory) -> str:
         """Returns the command line that makes the same model."""
@@ -336,7 +341,10 @@ class Training:
             MissingPackageError: If what computes them is not there.
         """
         if self.kind.evaluate is None:
-            raise ConfigError(f"There are no scores for {self.kind.name!r} but the loss.")
+            raise ConfigError(
+                f"There are no scores for {self.kind.name!r} but the loss: compare `val_loss` in "
+                f"the `training.json` of models, or name another task."
+            )
         rows = range(len(next(iter(self.columns.values())))) if rows is None else rows
         x, y = self.kind.examples(self._columns(rows))
         return self.kind.evaluate(task, x, y)
@@ -375,12 +383,14 @@ class _Watch(keras.callbacks.Callback):
 
     def __init__(
         self,
+        resumable: Resumable,
         num_batches: int,
         num_epochs: int,
         on_message: Callable[[str], None],
         on_progress: Callable[[TrainingProgress], None],
     ):
         super().__init__()
+        self._resumable = resumable
         self._num_batches, self._num_epochs = num_batches, num_epochs
         self._on_message, self._on_progress = on_message, on_progress
         self._epoch = self._num_timed = 0
@@ -394,7 +404,8 @@ class _Watch(keras.callbacks.Callback):
         if self._num_timed == _FIRST_TIMED_STEP:
             # Those before were compiled.
             self._begun = time.monotonic()
-        progress = self._progress(self._epoch * self._num_batches + batch + 1, logs)
+        step = self._resumable.first_step + batch + 1
+        progress = self._progress(self._epoch * self._num_batches + step, logs)
         if self._num_timed == _TOLD_AFTER:
             minutes = progress.seconds_left / 60
             self._on_message(f"At most {minutes:.1f} minutes are left, validation aside.")

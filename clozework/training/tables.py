@@ -52,7 +52,7 @@ def read_table(path) -> dict[str, list[Any]]:
 
 def _check_delimiter(path: Path, columns: Mapping[str, list]) -> None:
     """Raises `InputError` where the only column looks like several."""
-    if len(columns) > 1:
+    if len(columns) != 1:
         return
     [(name, values)] = columns.items()
     for mark in _NO_DELIMITERS:

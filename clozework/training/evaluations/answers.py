@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clozework.training.evaluations.evaluation import Evaluation, ScoreTable, measured_lengths
+from clozework.training.evaluations.evaluation import (
+    Evaluation,
+    ScoreTable,
+    check_examples,
+    measured_lengths,
+)
 
 __all__ = ["AnswerEvaluation", "ScoredAnswer", "evaluate_answerer"]
 
@@ -68,7 +73,11 @@ def evaluate_answerer(
         answerer: A `QuestionAnswerer`.
         pairs: Questions with their contexts.
         spans: Where the answers stand in the contexts, in characters.
+
+    Raises:
+        NoExamplesError: If there are no examples.
     """
+    check_examples(pairs)
     expected = [context[start:end] for (_, context), (start, end) in zip(pairs, spans, strict=True)]
     found = answerer.answer([question for question, _ in pairs], [context for _, context in pairs])
     given = [answers[0].text if answers else "" for answers in found]

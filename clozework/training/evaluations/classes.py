@@ -8,6 +8,7 @@ import numpy as np
 from clozework.training.evaluations.evaluation import (
     Evaluation,
     ScoreTable,
+    check_examples,
     import_scores,
     measured_lengths,
 )
@@ -128,7 +129,9 @@ def evaluate_classifier(
 
     Raises:
         MissingPackageError: If scikit-learn is not there.
+        NoExamplesError: If there are no examples.
     """
+    check_examples(texts)
     metrics = import_scores("sklearn.metrics", "scikit-learn")
     found = classifier.classify(list(texts))
     predicted = [of_text[0].label for of_text in found]

@@ -4,10 +4,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from clozework.tasks.tags import join_words
 from clozework.training.evaluations.classes import ClassScores, score_table
 from clozework.training.evaluations.evaluation import (
     Evaluation,
     ScoreTable,
+    check_examples,
     import_scores,
     measured_lengths,
 )
@@ -16,6 +18,7 @@ __all__ = ["TaggedSentence", "TaggerEvaluation", "evaluate_tagger"]
 
 _OUTSIDE = "O"
 _WITH_PREFIX = re.compile(r"[BIESLU]-.+")
+_PREFIXES = {"L": "E", "U": "S"}
 _NUM_MISTAKES = 20
 
 
@@ -84,9 +87,14 @@ def evaluate_tagger(
 
     Raises:
         MissingPackageError: If seqeval is not there.
+        NoExamplesError: If there are no examples.
+        InputError: If a sentence has not one tag for each word.
     """
+    check_examples(sentences)
     metrics = import_scores("seqeval.metrics", "seqeval")
     expected = [list(map(str, row)) for row in tags]
+    # Says which sentence has not one tag for each word.
+    join_words([list(words) for words in sentences], expected)
     predicted = tagger.tag_words([list(words) for words in sentences])
     pair = (_with_prefixes(expected), _with_prefixes(predicted))
     # Where there are no entities at all, seqeval would take the mean of nothing.
@@ -122,10 +130,16 @@ def evaluate_tagger(
 
 
 def _with_prefixes(rows: list[list[str]]) -> list[list[str]]:
-    return [
-        [tag if tag == _OUTSIDE or _WITH_PREFIX.fullmatch(tag) else f"I-{tag}" for tag in row]
-        for row in rows
-    ]
+    """Returns tags that seqeval knows: it has E and S where others write L and U."""
+    return [[_with_prefix(tag) for tag in row] for row in rows]
+
+
+def _with_prefix(tag: str) -> str:
+    if tag == _OUTSIDE:
+        return tag
+    if not _WITH_PREFIX.fullmatch(tag):
+        return f"I-{tag}"
+    return _PREFIXES.get(tag[0], tag[0]) + tag[1:]
 
 
 def _shown(words: Sequence[str], tags: Sequence[str]) -> str:

@@ -6,9 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clozework.errors import MissingPackageError
+from clozework.errors import MissingPackageError, NoExamplesError
 
-__all__ = ["Evaluation", "ScoreTable", "TextLengths", "import_scores", "measured_lengths"]
+__all__ = [
+    "Evaluation",
+    "ScoreTable",
+    "TextLengths",
+    "check_examples",
+    "import_scores",
+    "measured_lengths",
+]
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,12 @@ def measured_lengths(task, texts: Sequence[str]) -> TextLengths:
     # An encoder and a decoder have rows of their own; a start and an end token are in each.
     room = getattr(preprocessor, preprocessor.length_names[0]) - 2
     return TextLengths(counts, room, sum(count > room for count in counts))
+
+
+def check_examples(examples: Sequence) -> None:
+    """Raises `NoExamplesError` if there are none to evaluate."""
+    if not len(examples):
+        raise NoExamplesError("There are no examples to evaluate. Give one at least.")
 
 
 def import_scores(module: str, package: str) -> Any:

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clozework.training.evaluations.evaluation import Evaluation, ScoreTable, measured_lengths
+from clozework.training.evaluations.evaluation import (
+    Evaluation,
+    ScoreTable,
+    check_examples,
+    measured_lengths,
+)
 
 __all__ = ["FarDocument", "RetrievalEvaluation", "evaluate_embedder"]
 
@@ -77,12 +82,16 @@ def evaluate_embedder(embedder, pairs: Sequence[Sequence[str]]) -> RetrievalEval
         embedder: A `TextEmbedder`.
         pairs: A query and its document each; what else an example has is a document, too.
 
+    Raises:
+        NoExamplesError: If there are none.
+
     Example:
     >>> from clozework import models
     >>> embedder = models.TextEmbedder.from_preset("deberta_v3_tiny_en_demo")
     >>> evaluate_embedder(embedder, [("the sea", "the sea"), ("to Rome", "to Rome")]).recall_at[1]
     1.0
     """
+    check_examples(pairs)
     queries = [pair[0] for pair in pairs]
     documents = list(dict.fromkeys(text for pair in pairs for text in pair[1:]))
     places = {text: i for i, text in enumerate(documents)}
@@ -93,7 +102,8 @@ def evaluate_embedder(embedder, pairs: Sequence[Sequence[str]]) -> RetrievalEval
         part = slice(start, start + _QUERIES_AT_ONCE)
         likeness = embedder.similarity(embedder.embed(queries[part]), vectors)
         of_own = np.take_along_axis(likeness, own[part, None], axis=1)
-        ranks += (1 + (likeness > of_own).sum(axis=1)).tolist()
+        # Its own document comes behind all that are as near, and behind all where nothing is known.
+        ranks += (~(likeness < of_own)).sum(axis=1).tolist()
         nearest += likeness.argmax(axis=1).tolist()
     far = sorted((i for i in range(len(queries)) if ranks[i] > 1), key=lambda i: -ranks[i])
     return RetrievalEvaluation(

@@ -8,6 +8,7 @@ import numpy as np
 from clozework.training.evaluations.evaluation import (
     Evaluation,
     ScoreTable,
+    check_examples,
     import_scores,
     measured_lengths,
 )
@@ -70,7 +71,9 @@ def evaluate_summarizer(summarizer, examples: Mapping[str, Sequence[str]]) -> Su
 
     Raises:
         MissingPackageError: If rouge-score is not there.
+        NoExamplesError: If there are no examples.
     """
+    check_examples(examples["encoder_text"])
     scorer = import_scores("rouge_score.rouge_scorer", "rouge-score")
     rouge = scorer.RougeScorer(list(_ROUGE), use_stemmer=True)
     texts = list(examples["encoder_text"])[:_MOST_TEXTS]
@@ -85,5 +88,6 @@ def evaluate_summarizer(summarizer, examples: Mapping[str, Sequence[str]]) -> Su
         mistakes=[
             ScoredSummary(expected[i], written[i], float(found[i]["rougeL"].fmeasure))
             for i in order[:_NUM_MISTAKES]
+            if found[i]["rougeL"].fmeasure < 1
         ],
     )

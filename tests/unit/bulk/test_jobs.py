@@ -88,14 +88,14 @@ def test_what_was_not_kept_yet_is_done_again(source, tmp_path, monkeypatch, seco
 
     def killed(self, *_error):
         # The process has ended: what it wrote is there, and nothing more is said of it.
-        for stream in self._streams.values():
+        for stream in self._streams:
             stream.close()
 
     with monkeypatch.context() as patch:
         patch.setattr(results.Results, "__exit__", killed)
         with pytest.raises(Killed):
             run_job(dying(4), source, target, as_fields=as_fields)
-    num_read = json.loads((tmp_path / "out.csv.journal").read_text("utf-8"))["counts"][0]
+    num_read = json.loads((tmp_path / "out.csv.journal").read_text("utf-8"))["whole"]["num_read"]
     assert num_read == (12 if seconds_between == 0 else 0)
     run_job(lengths, source, target, as_fields=as_fields, is_resumed=True)
     assert target.read_bytes() == whole.read_bytes()
@@ -208,3 +208,56 @@ def test_several_columns_come_as_tuples(tmp_path):
     assert seen == [("one", "two"), ("five", "six")]
     assert (summary.num_written, summary.num_rejected) == (2, 1)
     assert target.read_text("utf-8").splitlines()[1] == "one,two,one two"
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("moment", ["_write_parquet", "replace", "unlink 1", "unlink 2"])
+def test_a_kill_at_the_very_end_loses_nothing(source, tmp_path, monkeypatch, kind, moment):
+    whole, target = tmp_path / f"whole.{kind}", tmp_path / f"out.{kind}"
+    run_job(lengths, source, whole, as_fields=as_fields)
+    name, _, number = moment.partition(" ")
+    calls = []
+
+    def dies(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == int(number or 1):
+            raise Killed
+        return usual(*arguments, **options)
+
+    place = results if name.startswith("_") else Path
+    usual = getattr(place, name)
+    if name == "replace":
+        # The journal is replaced as well.
+        usual = Path.replace
+
+        def dies(path, other):
+            if Path(other) == target:
+                raise Killed
+            return usual(path, other)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, dies)
+        if kind == "parquet" or name != "_write_parquet":
+            with pytest.raises(Killed):
+                run_job(lengths, source, target, as_fields=as_fields)
+        else:
+            run_job(lengths, source, target, as_fields=as_fields)
+    if target.exists():
+        with pytest.raises(ConfigError, match="is there already; the job is done"):
+            run_job(lengths, source, target, as_fields=as_fields, is_resumed=True)
+    else:
+        run_job(lengths, source, target, as_fields=as_fields, is_resumed=True)
+    assert target.read_bytes() == whole.read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {source.name, whole.name, target.name}
+
+
+def test_an_interrupt_within_a_step_keeps_all_or_nothing_of_it(source, tmp_path, monkeypatch):
+    whole, target = tmp_path / "whole.csv", tmp_path / "out.csv"
+    run_job(lengths, source, whole, as_fields=as_fields)
+    with monkeypatch.context() as patch:
+        # When the results are encoded, and perhaps written, and the rest is not.
+        patch.setattr(results, "_as_json_lines", lambda rows: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            run_job(lengths, source, target, as_fields=as_fields)
+    run_job(lengths, source, target, as_fields=as_fields, is_resumed=True)
+    assert target.read_bytes() == whole.read_bytes()

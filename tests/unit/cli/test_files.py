@@ -113,3 +113,11 @@ def test_questions_of_a_file_are_answered_from_one_context_or_from_their_own(
 
     result = clozework(*arguments, "--output", tmp_path / "x.csv", "--context-column", "other")
     assert (result.code, "has no column 'other'" in result.err) == (1, True)
+
+
+def test_a_question_without_room_for_a_context_is_kept_apart(clozework, saved, tmp_path):
+    source = tmp_path / "questions.csv"
+    source.write_text(f"question\nwho?\n{'who is it ' * 200}\n", encoding="utf-8")
+    arguments = ("--input", source, "--output", tmp_path / "a.csv", "--on-error", "keep")
+    result = clozework("answer", "-m", saved / "answer", "--context", TEXTS[2], *arguments)
+    assert (result.code, "1 rows could not be used" in result.err) == (0, True)

@@ -55,6 +55,10 @@ def test_a_classifier_is_explained_evaluated_and_compared(clozework, reviews, tm
     assert "% of 10 texts get the right class; the mean F1 of the classes is" in lines[-1]
     found = clozework("evaluate", model, reviews, "--column", "label=stars", "--json").json
     assert sum(one["support"] for one in found["classes"]) == 10
+    # What a table looks like does not change what a classifier is for.
+    other = tmp_path / "other.csv"
+    other.write_text("title,text,label\nx,a fine film,good\ny,a dull one,bad\n", encoding="utf-8")
+    assert "F1 of the classes" in clozework("evaluate", model, other).out
     result = clozework("compare", model, model, reviews)
     assert "+0.0%  difference" in result.out
     assert result.out.endswith("That may be chance.\n")

@@ -128,6 +128,24 @@ def test_tagging_needs_a_preprocessor(tagger):
     bare = models.BertTokenClassifier(tagger.backbone, 3, None)
     with pytest.raises(InputError, match="`tag` needs a preprocessor"):
         bare.tag("a")
+    with pytest.raises(InputError, match="`tag_words` needs a preprocessor"):
+        bare.tag_words([["a"]])
+
+
+def test_each_word_has_the_tag_of_its_first_token(labeller):
+    tagged = labeller.tag_words([*WORDS, ["foxs.", "\u200b", "the"]])
+    assert [len(tags) for tags in tagged] == [*map(len, WORDS), 3]
+    for words, tags in zip(WORDS, tagged[:-1], strict=True):
+        found = labeller.tag([words], aggregation="words")[0]
+        assert tags == [entity.label for entity in found]
+    # Of the second word nothing is left.
+    assert tagged[-1][1] == "O"
+    assert labeller.tag_words([]) == []
+
+
+def test_words_are_tagged_in_lists_alone(tagger):
+    with pytest.raises(InputError, match="takes a list of lists of words"):
+        tagger.tag_words("the fox")
 
 
 def test_the_first_token_of_a_word_is_trained_on_and_no_other(tagger):

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from clozework.errors import MissingPackageError
+from clozework.errors import InputError, MissingPackageError, NoExamplesError
 from clozework.tasks import Answer, ClassLabel
 from clozework.training import (
     TextLengths,
@@ -125,6 +125,34 @@ def test_tags_without_a_prefix_make_entities_of_runs():
     assert (evaluation.precision, evaluation.recall) == pytest.approx((1.0, 2 / 3))
 
 
+def test_prefixes_of_other_schemes_are_known():
+    # L for the last word of an entity, U for the only one.
+    tags = [["B-PER", "L-PER", "U-PER", "U-LOC", "U-LOC"], ["O", "O", "O"]]
+    evaluation = evaluate_tagger(Tagger(tags), SENTENCES, tags)
+    assert {one.label: one.support for one in evaluation.entities} == {"LOC": 2, "PER": 2}
+    assert evaluation.f1 == 1
+
+
+def test_a_sentence_without_a_tag_for_each_word_is_named():
+    with pytest.raises(InputError, match=r"x\[1\] has 3 words, but y\[1\] 2 tags|words"):
+        evaluate_tagger(Tagger(TAGS), SENTENCES, [TAGS[0], ["O", "O"]])
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "examples"),
+    [
+        (evaluate_classifier, ([], [])),
+        (evaluate_tagger, ([], [])),
+        (evaluate_embedder, ([],)),
+        (evaluate_answerer, ([], [])),
+        (evaluate_summarizer, ({"encoder_text": [], "decoder_text": []},)),
+    ],
+)
+def test_nothing_cannot_be_evaluated(evaluate, examples):
+    with pytest.raises(NoExamplesError, match="Give one at least"):
+        evaluate(Classifier(), *examples)
+
+
 def test_a_tagger_that_finds_nothing_has_scores_of_zero():
     nothing = [["O"] * len(words) for words in SENTENCES]
     assert evaluate_tagger(Tagger(nothing), SENTENCES, TAGS).f1 == 0
@@ -151,6 +179,14 @@ def test_ranks_count_all_documents_and_equal_ones_once():
     assert evaluation.mean_reciprocal_rank == pytest.approx((3 + 1 / 3) / 4)
     [far] = evaluation.mistakes
     assert (far.query, far.document, far.rank, far.nearest) == ("2", "4", 3, "1.1")
+
+
+@pytest.mark.parametrize("place", [0.0, float("nan")])
+def test_an_embedder_that_tells_nothing_apart_ranks_last(monkeypatch, place):
+    monkeypatch.setattr(Embedder, "embed", lambda self, texts: np.full((len(texts), 2), place))
+    evaluation = evaluate_embedder(Embedder(), [("1", "1.1"), ("2", "4")])
+    assert evaluation.recall_at[1] == 0
+    assert evaluation.mean_reciprocal_rank == 0.5
 
 
 class Summarizer(Classifier):

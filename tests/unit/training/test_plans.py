@@ -208,3 +208,16 @@ def test_texts_that_do_not_belong_are_the_third_of_an_example(tmp_path, has_nega
     plan = plan_training(path)
     assert plan.kind.name == "embed"
     assert plan.kind.examples(plan.columns)[0][0] == tuple(rows[0].values())
+
+
+def test_a_third_text_that_is_not_always_there_is_left_out(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("query,positive,negative\na?,b,c\nd?,e,\n", encoding="utf-8")
+    assert "negative" not in plan_training(path).roles
+
+
+def test_a_line_without_columns_is_explained(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("{}\n", encoding="utf-8")
+    with pytest.raises(InputError, match="None of the columns holds texts"):
+        plan_training(path)
