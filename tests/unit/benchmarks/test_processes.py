@@ -1,12 +1,10 @@
 """Workers, in this environment in place of one of their own."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import processes
 from benchmarks.comparisons import Comparison, Peer
 from benchmarks.processes import FreshProcesses, Job, Worker, WorkerError
 from benchmarks.rounds import measure
@@ -14,7 +12,7 @@ from benchmarks.rounds import measure
 
 @pytest.fixture(autouse=True)
 def this_environment(monkeypatch):
-    monkeypatch.setattr(processes, "python_of", lambda name, cache: Path(sys.executable))
+    monkeypatch.setenv("BENCHMARKS_PYTHON", sys.executable)
 
 
 @pytest.fixture
