@@ -49,8 +49,8 @@ def answer(
     questions.csv --output answers.csv`, has a column `question`, and one of contexts unless one
     context is for all.
     """
-    given = [source for source in (context, context_file) if source is not None]
-    if len(given) > 1 or not (given or request.job):
+    sources = [source for source in (context, context_file) if source is not None]
+    if len(sources) > 1 or not (sources or request.job):
         raise click.UsageError("Give the text that holds the answers: --context or --context-file.")
     answerer = request.model("QuestionAnswerer")
     options = {
@@ -58,31 +58,31 @@ def answer(
         "as_columns": _as_columns,
         "show": _as_text,
         "doing": "Answering",
-        "problem_of": lambda given: _problem_of(answerer, given),
+        "problem_of": lambda example: _problem_of(answerer, example),
         "top_k": top_k,
         "can_be_absent": can_be_absent,
     }
     question = (request.job or {}).get("column") or "question"
-    if not given:
+    if not sources:
         request.run(
-            lambda pairs, **told: answerer.answer(*map(list, zip(*pairs, strict=True)), **told),
+            lambda pairs, **asked: answerer.answer(*map(list, zip(*pairs, strict=True)), **asked),
             columns=(question, context_column),
             **options,
         )
         return
     source = context_file.read() if context_file is not None else context or ""
     request.run(
-        lambda questions, **told: answerer.answer(questions, source, **told),
+        lambda questions, **asked: answerer.answer(questions, source, **asked),
         columns=(question,),
         made_with={"context": hashlib.sha256(source.encode()).hexdigest()},
         **options,
     )
 
 
-def _problem_of(answerer, given) -> str:
+def _problem_of(answerer, example) -> str:
     """Says why a question, or one with its context, cannot be answered; empty if it can."""
     try:
-        answerer.check_question(given if isinstance(given, str) else given[0])
+        answerer.check_question(example if isinstance(example, str) else example[0])
     except InputError as error:
         return str(error)
     return ""

@@ -1,5 +1,8 @@
 """`clozework generate` and `summarize`: texts that models write."""
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 
 from clozework.cli.requests import Request, request_options
@@ -26,13 +29,12 @@ def generate(request: Request, *, max_length: int | None, sampler: str | None) -
     The TEXT `-` stands for the lines of the standard input. Of a file, `--input prompts.csv
     --output texts.csv`, each row gets its text.
     """
-    model = _compiled(request.model("CausalLM"), sampler)
-    request.run(
-        model.generate,
-        as_fields=lambda text: {"generated": text},
-        show=lambda prompt, text: text,
-        doing="Writing",
-        made_with={"sampler": sampler},
+    _write(
+        request,
+        "CausalLM",
+        lambda model: model.generate,
+        field="generated",
+        sampler=sampler,
         max_length=max_length,
     )
 
@@ -47,19 +49,34 @@ def summarize(request: Request, *, max_length: int | None, sampler: str | None) 
     The TEXT `-` stands for the lines of the standard input, each a text. Of a file, `--input
     reports.csv --output summaries.csv`, each row gets its summary.
     """
-    model = _compiled(request.model("Seq2SeqLM"), sampler)
-    request.run(
-        model.summarize,
-        as_fields=lambda text: {"summary": text},
-        show=lambda text, summary: summary,
-        doing="Summarising",
-        made_with={"sampler": sampler},
+    _write(
+        request,
+        "Seq2SeqLM",
+        lambda model: model.summarize,
+        field="summary",
+        sampler=sampler,
         max_length=max_length,
     )
 
 
-def _compiled(model, sampler: str | None):
-    """Returns the model with the sampler that is asked for, if one is."""
+def _write(
+    request: Request,
+    kind: str,
+    verb_of: Callable[[Any], Callable],
+    *,
+    field: str,
+    sampler: str | None,
+    max_length: int | None,
+) -> None:
+    """Prints or stores, as `field`, what the verb of a model writes for each text."""
+    model = request.model(kind)
     if sampler is not None:
         model.compile(sampler=sampler)
-    return model
+    request.run(
+        verb_of(model),
+        as_fields=lambda written: {field: written},
+        show=lambda text, written: written,
+        doing="Writing",
+        made_with={"sampler": sampler},
+        max_length=max_length,
+    )

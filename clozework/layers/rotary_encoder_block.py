@@ -9,11 +9,10 @@ import keras
 from keras import ops
 
 from clozework.errors import ConfigError
-from clozework.kernels import fused_attention, matmul
 from clozework.layers.activations import activation_config, activation_function
 from clozework.layers.dense import Dense
 from clozework.layers.rotary_embedding import RotaryEmbedding
-from clozework.layers.self_attention import attention_weights
+from clozework.layers.self_attention import attended
 from clozework.layers.text_masks import (
     joined_masks,
     near_tokens_mask,
@@ -98,14 +97,14 @@ class RotarySelfAttention(keras.layers.Layer):
         )
         # Scaled before the products, which then stay within the range of float16.
         query = query * (1.0 / math.sqrt(self.head_dim))
-        mask = self._mask(tokens, padding_mask)
-        dropout = self.dropout if training else 0.0
-        x = fused_attention(query, key, value, mask=mask, dropout=dropout)
-        if x is None:
-            scores = matmul(query, ops.swapaxes(key, -1, -2))
-            weights = attention_weights(scores, mask, self.compute_dtype)
-            x = matmul(self._attention_dropout(weights, training=training), value)
-        x = ops.swapaxes(x, 1, 2)
+        x = attended(
+            query,
+            key,
+            value,
+            mask=self._mask(tokens, padding_mask),
+            dropout=self._attention_dropout,
+            training=training,
+        )
         return self._output_dense(ops.reshape(x, (batch, tokens, self.hidden_dim)))
 
     def compute_output_shape(self, inputs_shape, *other_shapes, **named_shapes):

@@ -7,10 +7,34 @@ from clozework.errors import ConfigError
 from clozework.kernels import fused_attention, matmul
 from clozework.layers.dense import Dense, EinsumDense
 
-__all__ = ["ScoredSelfAttention", "attention_weights"]
+__all__ = ["ScoredSelfAttention", "attended"]
 
 
-def attention_weights(scores, attention_mask, dtype):
+def attended(query, key, value, *, mask, dropout, training, bias=None):
+    """Returns the values joined by the scores of query and key; in one kernel, where there is one.
+
+    Args:
+        query: `(batch, heads, query tokens, head_dim)`, scaled.
+        key, value: `(batch, heads, tokens, head_dim)`.
+        mask: `(batch, query tokens, tokens)`, 1 where attention is allowed; None for everywhere.
+        dropout: Layer that drops some of the weights.
+        training: Whether it does.
+        bias: Added to the scores; `(batch or 1, heads, query tokens, tokens)`.
+
+    Returns:
+        `(batch, query tokens, heads, head_dim)`.
+    """
+    rate = dropout.rate if training else 0.0
+    x = fused_attention(query, key, value, bias=bias, mask=mask, dropout=rate)
+    if x is None:
+        scores = matmul(query, ops.swapaxes(key, -1, -2))
+        scores = scores if bias is None else scores + bias
+        weights = _attention_weights(scores, mask, value.dtype)
+        x = matmul(dropout(weights, training=training), value)
+    return ops.swapaxes(x, 1, 2)
+
+
+def _attention_weights(scores, attention_mask, dtype):
     """Returns how much each token counts for another: the softmax of scores over what is allowed.
 
     Args:
@@ -20,7 +44,7 @@ def attention_weights(scores, attention_mask, dtype):
 
     Example:
     >>> scores, mask = np.zeros((1, 1, 1, 4)), np.array([[[1, 1, 0, 0]]])
-    >>> ops.convert_to_numpy(attention_weights(scores, mask, "float32")).tolist()
+    >>> ops.convert_to_numpy(_attention_weights(scores, mask, "float32")).tolist()
     [[[[0.5, 0.5, 0.0, 0.0]]]]
     """
     if scores.shape[-1] == 1:
@@ -98,13 +122,15 @@ class ScoredSelfAttention(keras.layers.Layer):
             attention_mask: `(batch, tokens, tokens)`, or None.
             training: Whether weights are dropped.
         """
-        dropout = self.dropout if training else 0.0
-        x = fused_attention(query, key, value, bias=bias, mask=attention_mask, dropout=dropout)
-        if x is None:
-            scores = matmul(query, ops.swapaxes(key, -1, -2)) + bias
-            weights = attention_weights(scores, attention_mask, self.compute_dtype)
-            x = matmul(self._attention_dropout(weights, training=training), value)
-        x = ops.swapaxes(x, 1, 2)
+        x = attended(
+            query,
+            key,
+            value,
+            mask=attention_mask,
+            dropout=self._attention_dropout,
+            training=training,
+            bias=bias,
+        )
         x = ops.reshape(x, (*ops.shape(x)[:2], self.hidden_dim))
         return self._output_dense(x)
 

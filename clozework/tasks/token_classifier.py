@@ -198,7 +198,8 @@ class TokenClassifier(Task):
         """
         if self.preprocessor is None:
             raise InputError("`tag_words` needs a preprocessor; this model was made with None.")
-        texts, words = ([], []) if sentences == [] else join_words(sentences)
+        is_empty = isinstance(sentences, list) and not sentences
+        texts, words = ([], []) if is_empty else join_words(sentences)
         if words is None:
             raise InputError(
                 f"`tag_words` takes a list of lists of words. Received: {sentences!r:.80}. `tag` "

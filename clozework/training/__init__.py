@@ -1,27 +1,29 @@
 """From a file of examples to a trained model: what `clozework train` does."""
 
 from clozework.training.comparison import ClassifierComparison, compare_classifiers
-from clozework.training.evaluations import (
-    AnswerEvaluation,
+from clozework.training.evaluations.answers import AnswerEvaluation, ScoredAnswer, evaluate_answerer
+from clozework.training.evaluations.classes import (
     CalibrationBin,
     ClassifierEvaluation,
     ClassScores,
-    Evaluation,
-    FarDocument,
     Mistake,
-    RetrievalEvaluation,
-    ScoredAnswer,
-    ScoredSummary,
-    ScoreTable,
-    SummaryEvaluation,
+    evaluate_classifier,
+)
+from clozework.training.evaluations.entities import (
     TaggedSentence,
     TaggerEvaluation,
-    TextLengths,
-    evaluate_answerer,
-    evaluate_classifier,
-    evaluate_embedder,
-    evaluate_summarizer,
     evaluate_tagger,
+)
+from clozework.training.evaluations.evaluation import Evaluation, ScoreTable, TextLengths
+from clozework.training.evaluations.retrieval import (
+    FarDocument,
+    RetrievalEvaluation,
+    evaluate_embedder,
+)
+from clozework.training.evaluations.summaries import (
+    ScoredSummary,
+    SummaryEvaluation,
+    evaluate_summarizer,
 )
 from clozework.training.explanation import (
     Explanation,

@@ -7,14 +7,12 @@ from typing import Any
 from clozework.errors import ConfigError, InputError
 from clozework.losses import InBatchNegatives
 from clozework.tasks import describe_preset
-from clozework.training.evaluations import (
-    Evaluation,
-    evaluate_answerer,
-    evaluate_classifier,
-    evaluate_embedder,
-    evaluate_summarizer,
-    evaluate_tagger,
-)
+from clozework.training.evaluations.answers import evaluate_answerer
+from clozework.training.evaluations.classes import evaluate_classifier
+from clozework.training.evaluations.entities import evaluate_tagger
+from clozework.training.evaluations.evaluation import Evaluation
+from clozework.training.evaluations.retrieval import evaluate_embedder
+from clozework.training.evaluations.summaries import evaluate_summarizer
 
 __all__ = [
     "KINDS",

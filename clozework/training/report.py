@@ -4,12 +4,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from clozework.training.charts import bars, curves, matrix, reliability
-from clozework.training.evaluations import (
-    ClassifierEvaluation,
-    Evaluation,
-    ScoreTable,
-    TextLengths,
-)
+from clozework.training.evaluations.classes import ClassifierEvaluation
+from clozework.training.evaluations.evaluation import Evaluation, ScoreTable, TextLengths
 
 __all__ = ["report_page"]
 

@@ -6,7 +6,7 @@ import shlex
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from clozework.training.data import (
     split_of_files,
     split_rows,
 )
-from clozework.training.evaluations import Evaluation
+from clozework.training.evaluations.evaluation import Evaluation
 from clozework.training.kinds import Kind, guessed_columns, guessed_kind, kind_named
 from clozework.training.report import report_page
 from clozework.training.tables import read_table
@@ -478,7 +478,7 @@ def plan_training(
         kept = checked_columns(read_table(validation), roles, kind)
         split = split_of_files(found, kept)
         found = {role: [*values, *kept[role]] for role, values in found.items()}
-    split.remarks.extend(repeated_ids(table))
+    split = replace(split, remarks=[*split.remarks, *repeated_ids(table)])
     own_file = None if validation is None else Path(validation)
     return Training(Path(source), kind, roles, found, split, options, own_file)
 

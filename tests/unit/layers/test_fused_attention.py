@@ -26,7 +26,7 @@ def steps(monkeypatch):
     """Returns a function that takes the kernels away."""
 
     def without_kernels():
-        for module in ("dot_product_attention", "rotary_encoder_block", "self_attention"):
+        for module in ("dot_product_attention", "self_attention"):
             monkeypatch.setattr(f"clozework.layers.{module}.fused_attention", lambda *_, **__: None)
 
     return without_kernels
