@@ -22,6 +22,7 @@ from clozework.layers.disentangled_attention import (
     DisentangledSelfAttention,
     RelativeEmbedding,
 )
+from clozework.layers.dropout import Dropout
 from clozework.layers.embeddings import (
     PositionEmbedding,
     ReversibleEmbedding,
@@ -55,6 +56,7 @@ __all__ = [
     "Dense",
     "DisentangledAttentionEncoder",
     "DisentangledSelfAttention",
+    "Dropout",
     "EinsumDense",
     "FNetEncoder",
     "GemmaDecoderBlock",

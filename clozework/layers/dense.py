@@ -7,7 +7,7 @@ from keras import ops
 
 from clozework.kernels import einsum, int8_product, matmul
 
-__all__ = ["Dense", "EinsumDense", "speed_up"]
+__all__ = ["Dense", "EinsumDense"]
 
 
 # The classes have the names of Keras's, which are part of the format of stored weights.
@@ -59,13 +59,6 @@ class EinsumDense(keras.layers.EinsumDense):
     def quantize(self, mode=None, type_check=True, config=None):
         # Keras leaves subclasses out, but this one is as good as its own.
         super().quantize(mode, type_check=False, config=config)
-
-
-def speed_up(attention: keras.layers.MultiHeadAttention) -> None:
-    """Makes the projections that Keras's layer has made ours, which hold the same and no more."""
-    for layer in attention._flatten_layers(include_self=False):
-        if type(layer) is keras.layers.EinsumDense:
-            layer.__class__ = EinsumDense
 
 
 def _finished(layer, x):

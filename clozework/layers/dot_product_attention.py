@@ -4,10 +4,13 @@ import keras
 from keras import ops
 
 from clozework.kernels import fused_attention, lowest_score, matmul
-from clozework.layers.dense import speed_up
+from clozework.layers.dense import EinsumDense
+from clozework.layers.dropout import Dropout
 from clozework.layers.text_masks import joined_masks
 
 __all__ = ["HeadsFirstAttention", "dot_product_attention", "heads_first_attention"]
+
+_FASTER = {keras.layers.EinsumDense: EinsumDense, keras.layers.Dropout: Dropout}
 
 
 def dot_product_attention(query, key, value, *, mask, scale, dropout):
@@ -72,7 +75,9 @@ class HeadsFirstAttention(keras.layers.MultiHeadAttention):
 
     def build(self, query_shape, value_shape, key_shape=None):
         super().build(query_shape, value_shape, key_shape)
-        speed_up(self)
+        # What Keras's layer has made becomes ours, which holds the same and no more.
+        for layer in self._flatten_layers(include_self=False):
+            layer.__class__ = _FASTER.get(type(layer), type(layer))
 
     def _compute_attention(
         self,

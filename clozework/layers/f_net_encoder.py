@@ -5,6 +5,7 @@ from keras import ops
 
 from clozework.layers.activations import activation_config, activation_function
 from clozework.layers.dense import Dense
+from clozework.layers.dropout import Dropout
 
 __all__ = ["FNetEncoder"]
 
@@ -63,9 +64,7 @@ class FNetEncoder(keras.layers.Layer):
             self.intermediate_dim, "intermediate_dense", activation_function(self.activation)
         )
         self._output_dense = self._dense(hidden_dim, "output_dense")
-        self._output_dropout = keras.layers.Dropout(
-            self.dropout, dtype=self.dtype_policy, name="output_dropout"
-        )
+        self._output_dropout = Dropout(self.dropout, dtype=self.dtype_policy, name="output_dropout")
         self._output_layer_norm = self._layer_norm("output_layer_norm")
         self._mixing_layer_norm.build(inputs_shape)
         self._intermediate_dense.build(inputs_shape)

@@ -6,6 +6,7 @@ from keras import ops
 from clozework.kernels import matmul
 from clozework.layers.activations import gelu_tanh
 from clozework.layers.dense import EinsumDense
+from clozework.layers.dropout import Dropout
 from clozework.layers.key_value_cache import KeyValueCache, num_places
 from clozework.layers.rotary_embedding import RotaryEmbedding
 from clozework.layers.text_masks import joined_masks, positions_within_texts, self_attention_mask
@@ -92,7 +93,7 @@ class GemmaAttention(keras.layers.Layer):
             name="attention_output",
         )
         self.rotary_embedding = RotaryEmbedding(dtype=self.dtype_policy, name="rotary_embedding")
-        self.attention_dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self.attention_dropout = Dropout(self.dropout, dtype=self.dtype_policy)
         for layer in (self.query_dense, self.key_dense, self.value_dense):
             layer.build(inputs_shape)
         self.output_dense.build((None, None, self.num_query_heads, self.head_dim))
@@ -238,8 +239,8 @@ class GemmaDecoderBlock(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="attention",
         )
-        self.residual_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
-        self.feedforward_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.residual_dropout = Dropout(dropout, dtype=self.dtype_policy)
+        self.feedforward_dropout = Dropout(dropout, dtype=self.dtype_policy)
         self.pre_ffw_norm = self._norm("pre_ffw_norm")
         self.post_ffw_norm = self._norm("post_ffw_norm") if use_post_ffw_norm else None
         self.gating_ffw = self._dense(intermediate_dim // 2, "ffw_gating")

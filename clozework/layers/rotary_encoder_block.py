@@ -11,6 +11,7 @@ from keras import ops
 from clozework.errors import ConfigError
 from clozework.layers.activations import activation_config, activation_function
 from clozework.layers.dense import Dense
+from clozework.layers.dropout import Dropout
 from clozework.layers.rotary_embedding import RotaryEmbedding
 from clozework.layers.self_attention import attended
 from clozework.layers.text_masks import (
@@ -80,7 +81,7 @@ class RotarySelfAttention(keras.layers.Layer):
         self._rotary_embedding = RotaryEmbedding(
             self.max_wavelength, dtype=self.dtype_policy, name="rotary_embedding"
         )
-        self._attention_dropout = keras.layers.Dropout(
+        self._attention_dropout = Dropout(
             self.dropout, dtype=self.dtype_policy, name="attention_dropout"
         )
         self._query_key_value_dense.build(inputs_shape)
@@ -201,7 +202,7 @@ class RotaryEncoderBlock(keras.layers.Layer):
             self, 2 * self.intermediate_dim, "feedforward_gated_dense"
         )
         self._feedforward_output_dense = _dense(self, hidden_dim, "feedforward_output_dense")
-        self._dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name="dropout")
+        self._dropout = Dropout(self.dropout, dtype=self.dtype_policy, name="dropout")
         self._self_attention_layer.build(inputs_shape)
         if self._self_attention_layer_norm is not None:
             self._self_attention_layer_norm.build(inputs_shape)

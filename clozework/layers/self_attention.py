@@ -6,6 +6,7 @@ from keras import ops
 from clozework.errors import ConfigError
 from clozework.kernels import fused_attention, matmul
 from clozework.layers.dense import Dense, EinsumDense
+from clozework.layers.dropout import Dropout
 
 __all__ = ["ScoredSelfAttention", "attended"]
 
@@ -97,7 +98,7 @@ class ScoredSelfAttention(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="attention_output",
         )
-        self._attention_dropout = keras.layers.Dropout(
+        self._attention_dropout = Dropout(
             self.dropout, dtype=self.dtype_policy, name="attention_dropout"
         )
         for layer in (self._query_dense, self._key_dense, self._value_dense, self._output_dense):

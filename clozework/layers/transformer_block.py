@@ -5,6 +5,7 @@ import keras
 from clozework.errors import ConfigError
 from clozework.layers.activations import activation_config, activation_function
 from clozework.layers.dense import Dense
+from clozework.layers.dropout import Dropout
 
 __all__ = ["TransformerBlock"]
 
@@ -111,4 +112,4 @@ class TransformerBlock(keras.layers.Layer):
         )
 
     def _dropout(self, name):
-        return keras.layers.Dropout(rate=self.dropout, dtype=self.dtype_policy, name=name)
+        return Dropout(rate=self.dropout, dtype=self.dtype_policy, name=name)

@@ -10,6 +10,7 @@ import math
 import keras
 
 from clozework.layers import (
+    Dropout,
     PositionEmbedding,
     ReversibleEmbedding,
     TransformerDecoder,
@@ -198,7 +199,7 @@ class _EmbeddingLayers:
         self.layer_norm = keras.layers.LayerNormalization(
             epsilon=1e-5, dtype=dtype, name=f"{half}_embeddings_layer_norm"
         )
-        self.dropout = keras.layers.Dropout(dropout, dtype=dtype, name=f"{half}_embeddings_dropout")
+        self.dropout = Dropout(dropout, dtype=dtype, name=f"{half}_embeddings_dropout")
 
     def __call__(self, x, **places):
         x = self.add([x, self.position_embedding(x, **places)])

@@ -10,6 +10,7 @@ import keras
 
 from clozework.layers import (
     DisentangledAttentionEncoder,
+    Dropout,
     RelativeEmbedding,
     ReversibleEmbedding,
     activation_name,
@@ -110,9 +111,7 @@ class DebertaV3Backbone(Backbone):
         self.embeddings_layer_norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_epsilon, dtype=dtype, name="embeddings_layer_norm"
         )
-        self.embeddings_dropout = keras.layers.Dropout(
-            dropout, dtype=dtype, name="embeddings_dropout"
-        )
+        self.embeddings_dropout = Dropout(dropout, dtype=dtype, name="embeddings_dropout")
         self.relative_embeddings = RelativeEmbedding(
             hidden_dim,
             bucket_size,

@@ -7,6 +7,7 @@ Differs from BERT in: no segments and no pooled output; a classifier of two laye
 import keras
 
 from clozework.layers import (
+    Dropout,
     TokenAndPositionEmbedding,
     TransformerEncoder,
     activation_name,
@@ -105,9 +106,7 @@ class DistilBertBackbone(Backbone):
         self.embeddings_layer_norm = keras.layers.LayerNormalization(
             epsilon=1e-12, dtype=dtype, name="embeddings_layer_norm"
         )
-        self.embeddings_dropout = keras.layers.Dropout(
-            dropout, dtype=dtype, name="embeddings_dropout"
-        )
+        self.embeddings_dropout = Dropout(dropout, dtype=dtype, name="embeddings_dropout")
         self.transformer_layers = [
             TransformerEncoder(
                 intermediate_dim,

@@ -10,7 +10,7 @@ import functools
 
 import keras
 
-from clozework.layers import ReversibleEmbedding, RotaryEncoderBlock, activation_name
+from clozework.layers import Dropout, ReversibleEmbedding, RotaryEncoderBlock, activation_name
 from clozework.models.built_in_presets import built_in_presets
 from clozework.models.modern_bert_tables import MODERN_BERT, checked_pooling_mode
 from clozework.presets import Family, register
@@ -100,9 +100,7 @@ class ModernBertBackbone(Backbone):
             name="token_embedding",
         )
         self.embeddings_layer_norm = layer_norm(name="embeddings_layer_norm")
-        self.embeddings_dropout = keras.layers.Dropout(
-            dropout, dtype=dtype, name="embeddings_dropout"
-        )
+        self.embeddings_dropout = Dropout(dropout, dtype=dtype, name="embeddings_dropout")
         is_global = [i % global_attention_interval == 0 for i in range(num_layers)]
         self.transformer_layers = [
             RotaryEncoderBlock(

@@ -10,6 +10,7 @@ import numpy as np
 
 from clozework.layers import (
     BiasedTransformerEncoder,
+    Dropout,
     RelativePositionBias,
     TokenAndPositionEmbedding,
     activation_name,
@@ -111,9 +112,7 @@ class MPNetBackbone(Backbone):
         self.embeddings_layer_norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_epsilon, dtype=dtype, name="embeddings_layer_norm"
         )
-        self.embeddings_dropout = keras.layers.Dropout(
-            dropout, dtype=dtype, name="embeddings_dropout"
-        )
+        self.embeddings_dropout = Dropout(dropout, dtype=dtype, name="embeddings_dropout")
         self.relative_position_bias = RelativePositionBias(
             num_heads, initializer=initializer.clone(), dtype=dtype, name="relative_position_bias"
         )

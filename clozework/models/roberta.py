@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from clozework.layers import (
+    Dropout,
     TokenAndPositionEmbedding,
     TransformerEncoder,
     activation_name,
@@ -108,9 +109,7 @@ class RobertaBackbone(Backbone):
         self.embeddings_layer_norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_epsilon, dtype=dtype, name="embeddings_layer_norm"
         )
-        self.embeddings_dropout = keras.layers.Dropout(
-            dropout, dtype=dtype, name="embeddings_dropout"
-        )
+        self.embeddings_dropout = Dropout(dropout, dtype=dtype, name="embeddings_dropout")
         self.transformer_layers = [
             TransformerEncoder(
                 intermediate_dim,

@@ -10,7 +10,7 @@ from typing import ClassVar
 import keras
 
 from clozework.data import FIRST_TOKENS
-from clozework.layers import Dense, TextPooling, activation_function
+from clozework.layers import Dense, Dropout, TextPooling, activation_function
 from clozework.tasks.packed_texts import vectors_at
 
 __all__ = [
@@ -201,4 +201,4 @@ def _make_dense_layer(task, activation: str, hidden_dim: int | None, dropout: fl
 
 
 def _dropout(task, rate: float, name: str):
-    return keras.layers.Dropout(rate, dtype=task.backbone.dtype_policy, name=name)
+    return Dropout(rate, dtype=task.backbone.dtype_policy, name=name)

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from clozework.layers import Dense, PositionEmbedding, ReversibleEmbedding
+from clozework.layers import Dense, Dropout, PositionEmbedding, ReversibleEmbedding
 from clozework.tasks.backbone import Backbone
 
 __all__ = ["PooledOutputBackbone"]
@@ -52,9 +52,7 @@ class PooledOutputBackbone(Backbone):
         self.embeddings_layer_norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_epsilon, dtype=dtype, name="embeddings_layer_norm"
         )
-        self.embeddings_dropout = keras.layers.Dropout(
-            dropout, dtype=dtype, name="embeddings_dropout"
-        )
+        self.embeddings_dropout = Dropout(dropout, dtype=dtype, name="embeddings_dropout")
 
     def make_pooled_dense(self, hidden_dim: int, dtype: Any) -> None:
         """Makes the layer that the pooled output comes from."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from clozework.data import FIRST_TOKENS
 from clozework.errors import ClozeworkWarning, InputError
-from clozework.layers import Dense
+from clozework.layers import Dense, Dropout
 from clozework.tasks.answers import (
     NO_ANSWER,
     Answer,
@@ -56,7 +56,7 @@ class QuestionAnswerer(Task):
 
     def __init__(self, backbone, preprocessor=None, *, dropout=0.0, **kwargs):
         dtype = backbone.dtype_policy
-        self.output_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="answer_dropout")
+        self.output_dropout = Dropout(dropout, dtype=dtype, name="answer_dropout")
         self.output_dense = Dense(
             2,
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),

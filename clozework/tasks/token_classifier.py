@@ -8,7 +8,7 @@ import numpy as np
 
 from clozework.data.arrays import Arrays
 from clozework.errors import InputError
-from clozework.layers import Dense, activation_function, activation_name
+from clozework.layers import Dense, Dropout, activation_function, activation_name
 from clozework.tasks.classifier_heads import NormalizedTokenHead, PlainTokenHead
 from clozework.tasks.entities import AGGREGATIONS, entities_in
 from clozework.tasks.label_names import (
@@ -84,7 +84,7 @@ class TokenClassifier(Task):
         self.activation = activation_function(activation)
         self.is_logits = activation_name(activation) == "linear"
         dtype = backbone.dtype_policy
-        self.output_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="classifier_dropout")
+        self.output_dropout = Dropout(dropout, dtype=dtype, name="classifier_dropout")
         self.output_dense = Dense(
             num_classes,
             activation=self.activation,
