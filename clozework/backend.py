@@ -1,6 +1,6 @@
 """What depends on the backend that Keras has; `chosen_backend` says which one it gets.
 
-Products and attention stand in `kernels`.
+What is computed differently stands in `kernels`.
 """
 
 import contextlib

@@ -1,9 +1,18 @@
-"""Products and attention, as each backend computes them the fastest."""
+"""Products, attention, dropout and GELU, as each backend computes them the fastest."""
 
 import functools
+import math
 from pathlib import Path
 
-__all__ = ["einsum", "fused_attention", "int8_product", "lowest_score", "matmul"]
+__all__ = [
+    "activate",
+    "drop",
+    "einsum",
+    "fused_attention",
+    "int8_product",
+    "lowest_score",
+    "matmul",
+]
 
 
 def matmul(x, y):
@@ -28,6 +37,19 @@ def einsum(equation, x, y):
     if not _sums_bfloat16_apart(x, y):
         return keras.ops.einsum(equation, x, y)
     return _jax_products()(equation, *map(keras.ops.convert_to_tensor, (x, y)))
+
+
+def activate(activation, x):
+    """Computes `activation(x)`; Keras's exact GELU on JAX in a third of the time.
+
+    Keras's is written with the complementary error function there, whose gradient keeps several
+    arrays of the size of x where one is enough.
+    """
+    import keras
+
+    if activation is keras.activations.gelu and keras.backend.backend() == "jax":
+        return _jax_gelu()(x)
+    return activation(x)
 
 
 def fused_attention(query, key, value, *, bias=None, mask=None, dropout: float = 0.0):
@@ -79,6 +101,48 @@ def _masked_by_bias(query, bias, mask):
     lowest = ops.where(has_some, ops.cast(lowest_score(query.dtype), query.dtype), 0)
     bias = ops.where(mask, 0 if bias is None else bias, lowest)
     return query * ops.cast(has_some, query.dtype), bias
+
+
+def drop(x, rate: float, seed):
+    """Computes `keras.random.dropout(x, rate, seed=seed)`, with other random numbers on JAX.
+
+    JAX's generators take dozens of times as long as all the rest of dropout on a CPU. Here each
+    value's number is a hash of its place and of the seed, which XLA computes within the loop that
+    drops: a counter-based generator, as in Salmon et al. 2011, "Parallel random numbers: as easy
+    as 1, 2, 3" (https://doi.org/10.1145/2063384.2063405).
+
+    Args:
+        x: Floats of any shape.
+        rate: Share of them that becomes 0, between 0 and 1; the others are divided by the rest.
+        seed: A `keras.random.SeedGenerator`.
+    """
+    import keras
+
+    if keras.backend.backend() != "jax":
+        return keras.random.dropout(x, rate, seed=seed)
+    import jax.numpy as jnp
+
+    is_kept = _random_numbers(seed.next(), x.shape) >= jnp.uint32(rate * 2**32)
+    return jnp.where(is_kept, x / (1 - rate), 0)
+
+
+def _random_numbers(seed, shape: tuple[int, ...]):
+    """Returns uint32 numbers, each from the two of a seed and its place in an array of JAX."""
+    import jax.numpy as jnp
+
+    def mixed(x):
+        """A permutation in which each bit depends on each: hash-prospector's of the least bias,
+        https://github.com/skeeto/hash-prospector."""
+        x = (x ^ (x >> 16)) * jnp.uint32(0x21F0AAAD)
+        x = (x ^ (x >> 15)) * jnp.uint32(0xD35A2D97)
+        return x ^ (x >> 15)
+
+    # All bits of both keys depend on both numbers of the seed, which may be close to another's.
+    first, second = seed.astype("uint32")
+    first = mixed(first ^ mixed(second + jnp.uint32(0x9E3779B9)))
+    second = mixed(first + second)
+    places = jnp.arange(math.prod(shape), dtype="uint32").reshape(shape)
+    return mixed(mixed(places ^ first) ^ second)
 
 
 def lowest_score(dtype) -> float:
@@ -149,6 +213,33 @@ def _has_bfloat16_instructions() -> bool:
     except OSError:
         return False
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
+
+
+@functools.cache
+def _jax_gelu():
+    """Returns exact GELU, Hendrycks and Gimpel 2016 (https://arxiv.org/abs/1606.08415)."""
+    import jax
+    import jax.numpy as jnp
+
+    def widened(x):
+        return x.astype(jnp.promote_types(x.dtype, "float32"))
+
+    def of_normal(x):
+        return 0.5 * (1 + jax.lax.erf(x * 0.5**0.5))
+
+    @jax.custom_jvp
+    def gelu(x):
+        wide = widened(x)
+        return (wide * of_normal(wide)).astype(x.dtype)
+
+    @gelu.defjvp
+    def gelu_and_slope(inputs, tangents):
+        wide = widened(inputs[0])
+        density = jnp.exp(-0.5 * wide**2) * (2 * math.pi) ** -0.5
+        slope = (of_normal(wide) + wide * density).astype(inputs[0].dtype)
+        return gelu(inputs[0]), slope * tangents[0]
+
+    return gelu
 
 
 @functools.cache

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from clozework.kernels import einsum, int8_product, matmul
+from clozework.kernels import activate, einsum, int8_product, matmul
 
 __all__ = ["Dense", "EinsumDense"]
 
@@ -64,7 +64,7 @@ class EinsumDense(keras.layers.EinsumDense):
 def _finished(layer, x):
     if layer.bias is not None:
         x = ops.add(x, layer.bias)
-    return x if layer.activation is None else layer.activation(x)
+    return x if layer.activation is None else activate(layer.activation, x)
 
 
 def _rounds_as_usual(layer) -> bool:
@@ -114,4 +114,4 @@ def _int8_outputs(layer, inputs, *, num_summed: int):
         *bias,
     )
     x = ops.cast(ops.reshape(x, (*of_rows, *of_columns)), layer.compute_dtype)
-    return x if layer.activation is None else layer.activation(x)
+    return x if layer.activation is None else activate(layer.activation, x)

@@ -115,3 +115,37 @@ def test_projections_of_keras_attention_are_ours():
     block.build((None, None, 4))
     kinds = {type(layer) for layer in block._flatten_layers() if layer.name in ("query", "value")}
     assert kinds == {EinsumDense}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_gelu_and_its_gradient_are_exact(dtype):
+    torch = pytest.importorskip("torch")
+    values = np.linspace(-12, 12, 4801)
+    # What the dtype can hold, so that only the outputs are rounded.
+    x = ops.cast(ops.convert_to_tensor(values.astype("float32")), dtype)
+    wide = torch.from_numpy(ops.convert_to_numpy(ops.cast(x, "float32")).astype("float64"))
+    wide.requires_grad_()
+    expected = torch.nn.functional.gelu(wide)
+    expected.sum().backward()
+    outputs, slopes = value_and_slope(x)
+    # Half a step of each dtype.
+    rounding = {"float32": 2e-7, "bfloat16": 2**-8, "float16": 2**-11}[dtype]
+    for ours, theirs in ((outputs, expected.detach()), (slopes, wide.grad)):
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=rounding, atol=1e-6)
+
+
+def value_and_slope(x):
+    """Returns GELU at x as our layers compute it, and its derivative, as arrays of float32."""
+
+    def of_float32(values):
+        return ops.convert_to_numpy(ops.cast(values, "float32"))
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        outputs, backward = jax.vjp(lambda x: kernels.activate(keras.activations.gelu, x), x)
+        return of_float32(outputs), of_float32(backward(ops.ones_like(outputs))[0])
+    x = x.detach().requires_grad_()
+    outputs = kernels.activate(keras.activations.gelu, x)
+    outputs.sum().backward()
+    return of_float32(outputs), of_float32(x.grad)
