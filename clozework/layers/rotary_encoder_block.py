@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from clozework.errors import ConfigError
+from clozework.kernels import activate
 from clozework.layers.activations import activation_config, activation_function
 from clozework.layers.dense import Dense
 from clozework.layers.dropout import Dropout
@@ -237,7 +238,7 @@ class RotaryEncoderBlock(keras.layers.Layer):
 
     def _feed_forward(self, x, training):
         hidden, gate = ops.split(self._feedforward_gated_dense(x), 2, axis=-1)
-        hidden = activation_function(self.activation)(hidden) * gate
+        hidden = activate(activation_function(self.activation), hidden) * gate
         return self._feedforward_output_dense(self._dropout(hidden, training=training))
 
     def _layer_norm(self, name):
