@@ -22,6 +22,7 @@ from clozework.presets.registry import Family, families
 from clozework.presets.stored_tensors import StoredTensor
 from clozework.presets.tensor_files import open_tensors, write_safetensors
 from clozework.presets.weight_map import WeightMap
+from clozework.reading_ahead import read_ahead
 
 __all__ = [
     "HUGGING_FACE_HARMLESS",
@@ -231,8 +232,10 @@ def fill_from_hugging_face(
         table = WeightMap(rows, unused=(*table.unused, *foreign))
     shapes = {path: tuple(variable.shape) for path, variable in variables.items()}
     absent = set(variables)
-    for path, read_value in table.read(shapes, tensors, files.name).items():
-        fill_variable(variables[path], np.asarray(read_value()))
+    values = table.read(shapes, tensors, files.name)
+    # A file is read while the values before are turned around.
+    for path, value in read_ahead((path, np.asarray(read())) for path, read in values.items()):
+        fill_variable(variables[path], value)
         absent.discard(path)
     return has_head, sorted(absent | skipped)
 
