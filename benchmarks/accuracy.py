@@ -105,8 +105,8 @@ def _page(scores: dict) -> str:
         "",
         "Written by `python -m benchmarks.accuracy --data DIR`: all-MiniLM-L6-v2, fine-tuned in "
         f"both libraries in batches of {_SETTINGS['batch_size']} with AdamW, warm-up and cosine; "
-        "mean and standard deviation over the seeds, and each score. The order of examples, "
-        "dropout and the first weights of new layers are each library's own.",
+        "mean and standard deviation over the seeds, and each score. A seed gives both the same "
+        "order of examples and the same first weights of new layers; dropout is each one's own.",
         "",
         "| | epochs, learning rate | score | " + " | ".join(_LIBRARIES.values()) + " |",
         "| --- | --- | --- | --- | --- |",

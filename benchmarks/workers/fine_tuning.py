@@ -38,14 +38,20 @@ def clozework(settings: dict) -> Callable[[], np.ndarray]:
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     model.compile(optimizer=optimizer)
 
+    model.get_layer("logits").kernel.assign(
+        _first_weights(model.backbone.hidden_dim, settings, data)
+    )
+
     def run() -> np.ndarray:
-        model.fit(
-            data.texts,
-            data.labels,
-            batch_size=settings["batch_size"],
-            epochs=settings["epochs"],
-            verbose=0,
-        )
+        for epoch in range(settings["epochs"]):
+            order = _order(epoch, settings, data)
+            model.fit(
+                [data.texts[i] for i in order],
+                [data.labels[i] for i in order],
+                batch_size=settings["batch_size"],
+                shuffle=False,
+                verbose=0,
+            )
         if data.has_words:
             return _score(data, model.tag_words(data.test_texts))
         logits = model.predict(data.test_texts, verbose=0)
@@ -78,6 +84,9 @@ class _Loop:
         self.model = kinds[data.has_words].from_pretrained(
             settings["model"], num_labels=len(data.names)
         )
+        weights = _first_weights(self.model.config.hidden_size, settings, data)
+        with torch.no_grad():
+            self.model.classifier.weight.copy_(torch.from_numpy(weights.T))
         self.tokenizer = AutoTokenizer.from_pretrained(settings["model"])
         rate = settings["learning_rate"]
         self.optimizer = torch.optim.AdamW(_decay_groups(self.model), lr=rate)
@@ -91,11 +100,10 @@ class _Loop:
         """Trains, and returns the score."""
         import torch
 
-        random = np.random.default_rng(self.settings["seed"])
         size, texts = self.settings["batch_size"], self.data.test_texts
         self.model.train()
-        for _ in range(self.settings["epochs"]):
-            order = random.permutation(len(self.data.texts))
+        for epoch in range(self.settings["epochs"]):
+            order = _order(epoch, self.settings, self.data)
             for start in range(0, len(order), size):
                 self.step(order[start : start + size])
         self.model.eval()
@@ -150,6 +158,17 @@ class _Loop:
             for token, word in _first_tokens(inputs.word_ids(i)):
                 row[word] = self.data.names[best[i][token]]
         return rows
+
+
+def _first_weights(hidden_dim: int, settings: dict, data: LabelledData) -> np.ndarray:
+    """Returns the weights that the new layer begins with."""
+    random = np.random.default_rng(settings["seed"])
+    return random.normal(0, 0.02, (hidden_dim, len(data.names))).astype("float32")
+
+
+def _order(epoch: int, settings: dict, data: LabelledData) -> np.ndarray:
+    """Returns the order of the texts in an epoch."""
+    return np.random.default_rng((settings["seed"], epoch)).permutation(len(data.texts))
 
 
 def _decay_groups(model) -> list[dict]:
