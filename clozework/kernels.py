@@ -6,7 +6,7 @@ from pathlib import Path
 
 __all__ = [
     "activate",
-    "drop",
+    "dropout",
     "einsum",
     "fused_attention",
     "int8_product",
@@ -103,7 +103,7 @@ def _masked_by_bias(query, bias, mask):
     return query * ops.cast(has_some, query.dtype), bias
 
 
-def drop(x, rate: float, seed):
+def dropout(x, rate: float, seed):
     """Computes `keras.random.dropout(x, rate, seed=seed)`, with other random numbers on JAX.
 
     JAX's generators take dozens of times as long as all the rest of dropout on a CPU. Here each
@@ -131,8 +131,8 @@ def _random_numbers(seed, shape: tuple[int, ...]):
     import jax.numpy as jnp
 
     def mixed(x):
-        """A permutation in which each bit depends on each: hash-prospector's of the least bias,
-        https://github.com/skeeto/hash-prospector."""
+        # A permutation in which each bit depends on each, with the factors of the least bias that
+        # a search has found: https://github.com/skeeto/hash-prospector
         x = (x ^ (x >> 16)) * jnp.uint32(0x21F0AAAD)
         x = (x ^ (x >> 15)) * jnp.uint32(0xD35A2D97)
         return x ^ (x >> 15)

@@ -37,7 +37,6 @@ def clozework(settings: dict) -> Callable[[], np.ndarray]:
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     model.compile(optimizer=optimizer)
-
     model.get_layer("logits").kernel.assign(
         _first_weights(model.backbone.hidden_dim, settings, data)
     )

@@ -34,6 +34,7 @@ def generate(request: Request, *, max_length: int | None, sampler: str | None) -
         "CausalLM",
         lambda model: model.generate,
         field="generated",
+        doing="Writing",
         sampler=sampler,
         max_length=max_length,
     )
@@ -54,6 +55,7 @@ def summarize(request: Request, *, max_length: int | None, sampler: str | None) 
         "Seq2SeqLM",
         lambda model: model.summarize,
         field="summary",
+        doing="Summarising",
         sampler=sampler,
         max_length=max_length,
     )
@@ -65,6 +67,7 @@ def _write(
     verb_of: Callable[[Any], Callable],
     *,
     field: str,
+    doing: str,
     sampler: str | None,
     max_length: int | None,
 ) -> None:
@@ -76,7 +79,7 @@ def _write(
         verb_of(model),
         as_fields=lambda written: {field: written},
         show=lambda text, written: written,
-        doing="Writing",
+        doing=doing,
         made_with={"sampler": sampler},
         max_length=max_length,
     )

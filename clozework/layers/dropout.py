@@ -2,7 +2,7 @@
 
 import keras
 
-from clozework.kernels import drop
+from clozework import kernels
 
 __all__ = ["Dropout"]
 
@@ -10,9 +10,10 @@ __all__ = ["Dropout"]
 # The class has the name of Keras's, which is part of the format of stored weights.
 @keras.saving.register_keras_serializable("clozework")
 class Dropout(keras.layers.Dropout):
-    """`keras.layers.Dropout`, but faster on JAX; see `kernels.drop`.
+    """`keras.layers.Dropout`, but faster on JAX.
 
-    Arguments, call arguments and what is stored are the same; which values are dropped is not.
+    Arguments, call arguments and what is stored are the same. On JAX another random generator says
+    which values are dropped: the same ones for the same seed, but not those that Keras drops.
 
     Example:
     >>> dropped = Dropout(0.5, seed=1)(np.ones((2, 500)), training=True)
@@ -23,4 +24,4 @@ class Dropout(keras.layers.Dropout):
     def call(self, inputs, training=False):
         if not training or self.noise_shape is not None or not 0 < self.rate < 1:
             return super().call(inputs, training=training)
-        return drop(inputs, self.rate, self.seed_generator)
+        return kernels.dropout(inputs, self.rate, self.seed_generator)

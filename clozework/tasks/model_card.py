@@ -73,9 +73,9 @@ def export_card(model, name: str, architecture: str, *, task=None) -> str:
         model, name, task: As in `preset_card`.
         architecture: The class of `transformers` that reads it.
 
-    The code is that of `Task.library`.
+    The code is that of `Task.hub_library`.
     """
-    library = task.library if task else "transformers"
+    library = task.hub_library if task else "transformers"
     if library == "sentence-transformers":
         theirs = [
             "from sentence_transformers import SentenceTransformer",

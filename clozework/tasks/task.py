@@ -51,7 +51,7 @@ class Task(PackingModel):
     # What Hugging Face's hub calls it, for model cards.
     hub_task: ClassVar[str]
     # What reads an export, for model cards.
-    library: ClassVar[str] = "transformers"
+    hub_library: ClassVar[str] = "transformers"
     # Arguments that presets keep in a file of their own, which KerasHub passes over.
     stored_apart: ClassVar[Mapping[str, str]] = {}
     # Whether KerasHub has the task, or else reads its backbone alone.

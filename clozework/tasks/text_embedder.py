@@ -44,7 +44,7 @@ class TextEmbedder(Task):
 
     kind = "TextEmbedder"
     hub_task = "sentence-similarity"
-    library = "sentence-transformers"
+    hub_library = "sentence-transformers"
 
     def __init__(
         self,

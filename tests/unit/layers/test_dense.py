@@ -128,7 +128,7 @@ def test_gelu_and_its_gradient_are_exact(dtype):
     expected = torch.nn.functional.gelu(wide)
     expected.sum().backward()
     outputs, slopes = value_and_slope(x)
-    # Half a step of each dtype.
+    # Half a step of half floats, a few of them of float32.
     rounding = {"float32": 2e-7, "bfloat16": 2**-8, "float16": 2**-11}[dtype]
     for ours, theirs in ((outputs, expected.detach()), (slopes, wide.grad)):
         np.testing.assert_allclose(ours, theirs.numpy(), rtol=rounding, atol=1e-6)

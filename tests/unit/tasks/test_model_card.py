@@ -68,7 +68,7 @@ def test_the_code_of_an_exported_card_runs(name, tmp_path, monkeypatch):
     task = tiny_task(TASKS[name], backbone=tiny_backbone(family, **longer))
     task.export_to_transformers(tmp_path / "exported")
     card = card_of(tmp_path / "exported")
-    assert f"library_name: {task.library}\n" in card
+    assert f"library_name: {task.hub_library}\n" in card
     theirs, ours = codes_of(card)
     assert 'from_pretrained("exported")' in theirs or 'SentenceTransformer("exported")' in theirs
     assert f'models.{name}.from_preset("./exported")' in ours
