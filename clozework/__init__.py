@@ -8,6 +8,7 @@ the sub-packages `models`, `layers`, `losses`, `samplers`, `tokenizers`, `callba
 import importlib
 
 from clozework.chosen_backend import prepare_backend, require_backend
+from clozework.lazy_modules import collection_paused, load_lazily
 
 __version__ = "0.1.0"
 __all__ = [
@@ -27,8 +28,9 @@ _SUB_PACKAGES = frozenset(
     {"bulk", "callbacks", "layers", "losses", "models", "samplers", "tokenizers", "training"}
 )
 
-# Has to happen before anyone imports Keras, which would fail without TensorFlow.
+# Both have to happen before anyone imports Keras, which would fail without TensorFlow.
 backend_choice = prepare_backend()
+load_lazily()
 
 
 def version() -> str:
@@ -39,7 +41,8 @@ def version() -> str:
 def __getattr__(name: str):
     if name in _SUB_PACKAGES:
         require_backend(backend_choice)
-        return importlib.import_module(f"clozework.{name}")
+        with collection_paused():
+            return importlib.import_module(f"clozework.{name}")
     raise AttributeError(f"module 'clozework' has no attribute {name!r}")
 
 

@@ -1,0 +1,66 @@
+"""What an import of Keras leaves out; each test that imports runs in a process of its own."""
+
+import contextlib
+import gc
+import subprocess
+import sys
+
+import pytest
+
+from clozework.lazy_modules import collection_paused
+
+
+def printed(code: str) -> list[str]:
+    """Returns the lines that a new process prints."""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    "statement", ["import clozework.models", "from clozework import models", "import keras"]
+)
+def test_an_import_of_keras_leaves_out_what_few_use(statement):
+    lines = printed(
+        f"import sys, clozework\n{statement}\n"
+        "print([name for name in ('sklearn', 'scipy.sparse') if name in sys.modules])"
+    )
+    assert lines == ["[]"]
+
+
+def test_what_was_left_out_is_there_when_it_is_asked_for():
+    lines = printed(
+        "import clozework.models, keras, jax.experimental.sparse\n"
+        "print(keras.wrappers.SKLearnClassifier.__name__)\n"
+        "print(jax.experimental.sparse.linalg.spsolve.__module__)\n"
+        "from keras.wrappers import SKLearnRegressor\n"
+        "print(SKLearnRegressor.__name__)"
+    )
+    assert lines == ["SKLearnClassifier", "jax.experimental.sparse.linalg", "SKLearnRegressor"]
+
+
+def test_a_module_imported_before_stays_the_same():
+    lines = printed(
+        "import jax.experimental.sparse.linalg as before\n"
+        "import clozework.models, jax\n"
+        "print(jax.experimental.sparse.linalg is before)"
+    )
+    assert lines == ["True"]
+
+
+def test_garbage_is_collected_again_after_an_import_that_failed():
+    assert gc.isenabled()
+    with contextlib.suppress(ImportError), collection_paused():
+        assert not gc.isenabled()
+        raise ImportError
+    assert gc.isenabled()
+
+
+def test_garbage_that_the_user_keeps_is_not_collected():
+    gc.disable()
+    try:
+        with collection_paused():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
