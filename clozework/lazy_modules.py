@@ -42,7 +42,11 @@ def load_lazily() -> None:
 
 @contextlib.contextmanager
 def collection_paused():
-    """Within it, no garbage is collected: imports make a million objects that all stay."""
+    """Within it, no garbage is collected: imports and models are a million objects that all stay.
+
+    They are not looked at again for being young either: what is there at the end counts as old,
+    unless somebody has frozen objects of theirs, which would be thawed.
+    """
     if not gc.isenabled():
         yield
         return
@@ -50,4 +54,7 @@ def collection_paused():
     try:
         yield
     finally:
+        if not gc.get_freeze_count():
+            gc.freeze()
+            gc.unfreeze()
         gc.enable()

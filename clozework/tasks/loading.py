@@ -7,6 +7,7 @@ from typing import Any
 
 from clozework.backend import allocate_variables, unallocated_variables
 from clozework.errors import ClozeworkWarning, ConfigError, PresetError
+from clozework.lazy_modules import collection_paused
 from clozework.presets import StoredModel, family_of, open_stored_model, presets_of
 from clozework.tasks.arguments import argument_defaults, unknown_arguments
 
@@ -15,6 +16,7 @@ __all__ = ["load_backbone", "load_preprocessor", "load_task"]
 _FOR_KERAS = ("name", "trainable", "dtype")
 
 
+@collection_paused()
 def load_backbone(cls: type, preset, load_weights: bool, kwargs: Mapping[str, Any]):
     """See `Backbone.from_preset`."""
     stored = open_stored_model(preset, needs_files=load_weights)
@@ -34,6 +36,7 @@ def load_preprocessor(cls: type, preset, kwargs: Mapping[str, Any]):
     return _make_preprocessor(stored, preprocessor_cls, dict(kwargs))
 
 
+@collection_paused()
 def load_task(cls: type, preset, load_weights: bool, kwargs: Mapping[str, Any]):
     """See `Task.from_preset`."""
     stored = open_stored_model(preset, needs_files=load_weights)

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import subprocess
 import sys
+import weakref
 
 import pytest
 
@@ -64,3 +65,32 @@ def test_garbage_that_the_user_keeps_is_not_collected():
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_what_was_made_in_a_pause_is_not_looked_at_for_being_young():
+    with collection_paused():
+        made = [[] for _ in range(10_000)]
+    assert gc.get_count()[0] < len(made)
+    assert not gc.get_freeze_count()
+
+
+def test_garbage_of_a_pause_is_collected_in_the_end():
+    class Node:
+        def __init__(self):
+            self.itself = self
+
+    with collection_paused():
+        freed = weakref.ref(Node())
+    gc.collect()
+    assert freed() is None
+
+
+def test_frozen_objects_stay_frozen():
+    gc.freeze()
+    try:
+        num_frozen = gc.get_freeze_count()
+        with collection_paused():
+            pass
+        assert gc.get_freeze_count() == num_frozen > 0
+    finally:
+        gc.unfreeze()
