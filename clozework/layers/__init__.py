@@ -16,7 +16,7 @@ positions restart at the first token of each packed text.
 
 from clozework.layers.activations import activation_function, activation_name
 from clozework.layers.cached_attention import CachedMultiHeadAttention
-from clozework.layers.dense import Dense, EinsumDense
+from clozework.layers.dense import Dense, EinsumDense, turned_kernels
 from clozework.layers.disentangled_attention import (
     DisentangledAttentionEncoder,
     DisentangledSelfAttention,
@@ -84,4 +84,5 @@ __all__ = [
     "check_mask_rates",
     "positions_within_texts",
     "self_attention_mask",
+    "turned_kernels",
 ]

@@ -1,13 +1,30 @@
 """Keras's dense layers, computed by the fastest products that the backend has."""
 
+import contextlib
 import math
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
 
 import keras
 from keras import ops
 
-from clozework.kernels import activate, einsum, int8_product, matmul
+from clozework.backend import computed_once
+from clozework.kernels import (
+    activate,
+    einsum,
+    int8_product,
+    matmul,
+    products_with_rows,
+    reads_rows_faster,
+)
 
-__all__ = ["Dense", "EinsumDense"]
+__all__ = ["Dense", "EinsumDense", "turned_kernels"]
+
+# Of kernels with more numbers there may be no room for a second copy.
+_MOST_TURNED = 2**28
+# Identity of a layer -> its kernel as a matrix `(output dim, input dim)`.
+_TURNED: ContextVar[Mapping[int, Any] | None] = ContextVar("turned kernels", default=None)
 
 
 # The classes have the names of Keras's, which are part of the format of stored weights.
@@ -23,6 +40,8 @@ class Dense(keras.layers.Dense):
     """
 
     def call(self, inputs, training=None):
+        if (turned := _turned_kernel(self)) is not None:
+            return _finished(self, products_with_rows(inputs, turned))
         return _finished(self, matmul(inputs, ops.convert_to_tensor(self.kernel)))
 
     def _int8_call(self, inputs, training=None):
@@ -47,18 +66,70 @@ class EinsumDense(keras.layers.EinsumDense):
     """
 
     def call(self, inputs, training=None):
+        if (turned := _turned_kernel(self)) is not None:
+            num_summed = _num_summed(self.equation)
+            rows, columns = inputs.shape[:-num_summed], self.kernel.shape[num_summed:]
+            inputs = ops.reshape(inputs, (math.prod(rows), -1))
+            x = products_with_rows(inputs, turned)
+            return _finished(self, ops.reshape(x, (*rows, *columns)))
         kernel = ops.convert_to_tensor(self.kernel)
         return _finished(self, einsum(self.equation, inputs, kernel))
 
     def _int8_call(self, inputs, training=None):
         num_summed = _num_summed(self.equation)
-        if self.lora_enabled or not _rounds_as_usual(self) or num_summed is None:
+        if self.lora_enabled or not _rounds_as_usual(self) or not num_summed:
             return super()._int8_call(inputs, training=training)
         return _int8_outputs(self, inputs, num_summed=num_summed)
 
     def quantize(self, mode=None, type_check=True, config=None):
         # Keras leaves subclasses out, but this one is as good as its own.
         super().quantize(mode, type_check=False, config=config)
+
+
+@contextlib.contextmanager
+def turned_kernels(model, num_vectors: int):
+    """Within it, the dense layers of a model read their kernels by rows, if that is faster.
+
+    For a compiled loop that multiplies few vectors again and again: the kernels are turned around
+    once, before it. Shapes of all inputs have to be known.
+
+    Args:
+        model: A model whose weights do not change meanwhile.
+        num_vectors: How many vectors are multiplied at a time.
+    """
+    layers = {
+        id(layer): layer
+        for layer in model._flatten_layers(include_self=False)
+        if isinstance(layer, Dense | EinsumDense) and _can_be_turned(layer)
+    }
+    size = sum(math.prod(layer.kernel.shape) for layer in layers.values())
+    if not reads_rows_faster(num_vectors) or size > _MOST_TURNED:
+        yield
+        return
+    turned = {identity: computed_once(_turned(layer)) for identity, layer in layers.items()}
+    token = _TURNED.set(turned)
+    try:
+        yield
+    finally:
+        _TURNED.reset(token)
+
+
+def _turned_kernel(layer):
+    """Returns what `turned_kernels` made of the kernel of a layer, or None."""
+    return (_TURNED.get() or {}).get(id(layer))
+
+
+def _can_be_turned(layer) -> bool:
+    is_plain = layer.built and layer.quantization_mode is None and not layer.lora_enabled
+    return is_plain and (isinstance(layer, Dense) or _num_summed(layer.equation) > 0)
+
+
+def _turned(layer):
+    """Returns the kernel of a layer as a matrix `(output dim, input dim)`, in what it computes."""
+    num_summed = 1 if isinstance(layer, Dense) else _num_summed(layer.equation)
+    kernel = ops.cast(layer.kernel, layer.compute_dtype)
+    shape = (math.prod(kernel.shape[:num_summed]), -1)
+    return ops.transpose(ops.reshape(kernel, shape))
 
 
 def _finished(layer, x):
@@ -77,17 +148,17 @@ def _rounds_as_usual(layer) -> bool:
     )
 
 
-def _num_summed(equation: str) -> int | None:
-    """Returns how many axes are summed, if these are the last of the input and first of the kernel.
+def _num_summed(equation: str) -> int:
+    """Returns how many axes are summed: the last of the input and first of the kernel, else 0.
 
     >>> _num_summed("abcd,cde->abe"), _num_summed("btd,kdh->btkh")
-    (2, None)
+    (2, 0)
     """
     operands, of_output = equation.split("->")
     of_input, of_kernel = operands.split(",")
     summed = "".join(axis for axis in of_input if axis in of_kernel)
     rows, columns = of_input.removesuffix(summed), of_kernel.removeprefix(summed)
-    return len(summed) if of_output == rows + columns and rows + summed == of_input else None
+    return len(summed) if of_output == rows + columns and rows + summed == of_input else 0
 
 
 def _int8_outputs(layer, inputs, *, num_summed: int):

@@ -5,6 +5,7 @@ from keras import ops
 
 from clozework.backend import known_values
 from clozework.errors import InputError
+from clozework.kernels import products_with_rows
 from clozework.layers.text_masks import positions_within_texts
 
 __all__ = [
@@ -33,7 +34,9 @@ class ReversibleEmbedding(keras.layers.ReversibleEmbedding):
     """
 
     def call(self, inputs, reverse=False):
-        values = None if reverse else known_values(inputs)
+        if reverse:
+            return self._scores(inputs)
+        values = known_values(inputs)
         if values is not None and values.size:
             lowest, highest = int(values.min()), int(values.max())
             if lowest < 0 or highest >= self.input_dim:
@@ -41,7 +44,18 @@ class ReversibleEmbedding(keras.layers.ReversibleEmbedding):
                     f"Token ids go from {lowest} to {highest}, but `{self.name}` has vectors for "
                     f"0 to {self.input_dim - 1}. Were they made with another model's tokenizer?"
                 )
-        return super().call(inputs, reverse=reverse)
+        return super().call(inputs)
+
+    def _scores(self, vectors):
+        if not self.tie_weights:
+            return super().call(vectors, reverse=True)
+        table = ops.convert_to_tensor(self.embeddings)
+        if self.reverse_dtype is not None:
+            vectors, table = (ops.cast(x, self.reverse_dtype) for x in (vectors, table))
+        scores = products_with_rows(vectors, table)
+        if self.logit_soft_cap is not None:
+            scores = ops.tanh(scores / self.logit_soft_cap) * self.logit_soft_cap
+        return scores
 
 
 @keras.saving.register_keras_serializable("clozework")

@@ -11,6 +11,7 @@ from keras import ops
 from clozework import samplers
 from clozework.backend import compiled_program
 from clozework.errors import ConfigError, InputError
+from clozework.layers import turned_kernels
 from clozework.presets.hugging_face import write_json
 from clozework.samplers import Sampler, SpeculativeSampler
 from clozework.tasks.generation import (
@@ -41,7 +42,7 @@ from clozework.tasks.refilled_rows import RefilledRows, can_refill
 from clozework.tasks.speculation import Speculation
 from clozework.tasks.streaming import TokenStreamer, text_pieces
 from clozework.tasks.task import Task
-from clozework.tasks.token_reading import begin_reading
+from clozework.tasks.token_reading import begin_reading, num_branches_of
 
 __all__ = ["CausalLM"]
 
@@ -319,16 +320,18 @@ class CausalLM(Task):
             hidden_states: Of the prompts, `(batch, tokens, hidden_dim)`.
             stop_token_ids: Ids that end a text.
         """
-        token_ids = self.sampler(
-            next_token,
-            token_ids,
-            cache=cache,
-            index=ops.min(given_lengths(padding_mask)),
-            mask=padding_mask,
-            stop_token_ids=stop_token_ids,
-            hidden_states=hidden_states,
-            model=self,
-        )
+        num_rows = token_ids.shape[0] * num_branches_of(self.sampler)
+        with turned_kernels(self.backbone, num_rows):
+            token_ids = self.sampler(
+                next_token,
+                token_ids,
+                cache=cache,
+                index=ops.min(given_lengths(padding_mask)),
+                mask=padding_mask,
+                stop_token_ids=stop_token_ids,
+                hidden_states=hidden_states,
+                model=self,
+            )
         ids_name, mask_name = self.prompt_inputs
         mask = filled_mask(token_ids, padding_mask, stop_token_ids)
         return {ids_name: token_ids, mask_name: mask}

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from clozework.backend import compiled_program
+from clozework.layers import turned_kernels
 from clozework.samplers import GenerationStep, LogitsProcessing, Sampler
 from clozework.samplers.logits_processing import is_any_of
 from clozework.tasks.generation import rounded_length
@@ -183,12 +184,13 @@ class RefilledRows:
             return token_ids, index, is_open, time + 1, cache
 
         names = ("token_ids", "index", "is_open", "time", "cache")
-        values = self.sampler.run_loop(
-            is_to_go_on,
-            put_tokens,
-            model=self._model,
-            loop_vars=tuple(state[name] for name in names),
-        )
+        with turned_kernels(self._model.backbone, state["token_ids"].shape[0]):
+            values = self.sampler.run_loop(
+                is_to_go_on,
+                put_tokens,
+                model=self._model,
+                loop_vars=tuple(state[name] for name in names),
+            )
         return dict(zip(names, values, strict=True))
 
 

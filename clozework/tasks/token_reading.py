@@ -8,7 +8,7 @@ from keras import ops
 from clozework.samplers import Sampler, SharedCache
 from clozework.tasks.generation import given_lengths
 
-__all__ = ["TokenPlaces", "begin_reading"]
+__all__ = ["TokenPlaces", "begin_reading", "num_branches_of"]
 
 
 class TokenPlaces(NamedTuple):
@@ -25,6 +25,11 @@ class TokenPlaces(NamedTuple):
     attention_mask: Any
 
 
+def num_branches_of(sampler) -> int:
+    """Returns how many continuations of each text are read at once."""
+    return sampler.num_branches if isinstance(sampler, Sampler) else 1
+
+
 def begin_reading(model, inputs, prompt_tokens: int) -> tuple[Any, Callable, Any]:
     """Reads prompts: returns their vectors, and `next` and the cache for the model's sampler.
 
@@ -34,8 +39,7 @@ def begin_reading(model, inputs, prompt_tokens: int) -> tuple[Any, Callable, Any
     """
     ids_name, mask_name = model.prompt_inputs
     length = inputs[ids_name].shape[1]
-    sampler = model.sampler
-    num_branches = sampler.num_branches if isinstance(sampler, Sampler) else 1
+    num_branches = num_branches_of(model.sampler)
     if num_branches > 1:
         num_places = prompt_tokens + length * num_branches
         vectors, cache, context = model.read_prompts(inputs, prompt_tokens, num_places)

@@ -6,7 +6,8 @@ import pytest
 from keras import ops
 
 from clozework import kernels
-from clozework.layers import Dense, EinsumDense, TransformerEncoder
+from clozework.kernels import products_with_rows
+from clozework.layers import Dense, EinsumDense, TransformerEncoder, dense, turned_kernels
 
 X = np.random.default_rng(0).normal(size=(2, 5, 3, 4)).astype("float32")
 # Layer, and the shape of its input.
@@ -149,3 +150,58 @@ def value_and_slope(x):
     outputs = kernels.activate(keras.activations.gelu, x)
     outputs.sum().backward()
     return of_float32(outputs), of_float32(x.grad)
+
+
+def chain(dtype: str = "float32") -> keras.Model:
+    """A model with each kind of dense layer, of inputs `(rows, tokens, 12)`."""
+    inputs = keras.Input((None, 12))
+    x = Dense(12, activation="gelu", dtype=dtype)(inputs)
+    x = EinsumDense(
+        "abc,cde->abde",
+        output_shape=(None, 3, 4),
+        bias_axes="de",
+        bias_initializer="normal",
+        dtype=dtype,
+    )(x)
+    x = EinsumDense("abcd,cde->abe", output_shape=(None, 6), dtype=dtype)(x)
+    return keras.Model(inputs, x)
+
+
+@pytest.mark.parametrize("num_vectors", [1, 2, 8, 100])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_turned_kernels_give_the_same_numbers(num_vectors, dtype):
+    model = chain(dtype)
+    x = np.random.default_rng(1).normal(size=(num_vectors, 1, 12))
+    expected = numbers(model(x))
+    with turned_kernels(model, num_vectors):
+        result = numbers(model(x))
+    tolerance = 1e-5 if dtype == "float32" else 2**-6
+    np.testing.assert_allclose(result, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_kernels_are_read_by_rows_where_that_is_faster(monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        dense, "products_with_rows", lambda *tensors: read.append(1) or products_with_rows(*tensors)
+    )
+    model, x = chain(), np.ones((4, 1, 12))
+    with turned_kernels(model, 4):
+        model(x)
+    model(x)
+    assert len(read) == (3 if keras.backend.backend() == "jax" else 0)
+
+
+@pytest.mark.parametrize("case", ["int8", "lora", "too large"])
+def test_kernels_stay_as_they_are(case, monkeypatch):
+    model, x = chain(), np.ones((4, 1, 12))
+    layer = model.layers[1]
+    if case == "int8":
+        layer.quantize("int8")
+    elif case == "lora":
+        layer.enable_lora(2)
+    else:
+        monkeypatch.setattr(dense, "_MOST_TURNED", 10)
+    expected = numbers(model(x))
+    with turned_kernels(model, 4):
+        assert dense._turned_kernel(layer) is None
+        np.testing.assert_allclose(numbers(model(x)), expected, rtol=1e-5, atol=1e-5)
