@@ -2,9 +2,10 @@
 
 import contextlib
 import gc
-import importlib.util
 import sys
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
+from importlib.util import LazyLoader
 
 __all__ = ["collection_paused", "load_lazily"]
 
@@ -16,18 +17,13 @@ _SELDOM_USED = {
 
 
 class _LazyFinder(MetaPathFinder):
-    """Finds what the other finders find; a module is run when something of it is asked for."""
+    """Finds a few modules where they always are, and has them run when they are used."""
 
     def find_spec(self, name, path=None, target=None):
-        if name not in _SELDOM_USED:
-            return None
-        for finder in sys.meta_path:
-            spec = None if finder is self else finder.find_spec(name, path, target)
-            if spec is not None:
-                if isinstance(spec.loader, Loader):
-                    spec.loader = importlib.util.LazyLoader(spec.loader)
-                return spec
-        return None
+        spec = PathFinder.find_spec(name, path, target) if name in _SELDOM_USED else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
 
 
 def load_lazily() -> None:

@@ -16,12 +16,11 @@ __all__ = ["load_backbone", "load_preprocessor", "load_task"]
 _FOR_KERAS = ("name", "trainable", "dtype")
 
 
-@collection_paused()
 def load_backbone(cls: type, preset, load_weights: bool, kwargs: Mapping[str, Any]):
     """See `Backbone.from_preset`."""
     stored = open_stored_model(preset, needs_files=load_weights)
     _check_kind(cls, stored.backbone_cls, stored.name)
-    with unallocated_variables():
+    with unallocated_variables(), collection_paused():
         backbone = stored.backbone_cls(**{**stored.backbone_arguments(), **kwargs})
     if load_weights:
         _warn_of_absent(stored.fill_backbone(backbone), stored.name)
@@ -36,7 +35,6 @@ def load_preprocessor(cls: type, preset, kwargs: Mapping[str, Any]):
     return _make_preprocessor(stored, preprocessor_cls, dict(kwargs))
 
 
-@collection_paused()
 def load_task(cls: type, preset, load_weights: bool, kwargs: Mapping[str, Any]):
     """See `Task.from_preset`."""
     stored = open_stored_model(preset, needs_files=load_weights)
@@ -54,7 +52,7 @@ def load_task(cls: type, preset, load_weights: bool, kwargs: Mapping[str, Any]):
         preprocessor = thread.submit(
             _task_preprocessor, stored, task_cls, task_arguments, preprocessor_arguments
         )
-        with unallocated_variables():
+        with unallocated_variables(), collection_paused():
             backbone = arguments.pop("backbone", None)
             if backbone is None:
                 own = {**stored.backbone_arguments(), **backbone_arguments}
