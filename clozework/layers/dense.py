@@ -96,6 +96,13 @@ def turned_kernels(model, num_vectors: int):
     Args:
         model: A model whose weights do not change meanwhile.
         num_vectors: How many vectors are multiplied at a time.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((4,)), Dense(3)])
+    >>> with turned_kernels(model, num_vectors=2):
+    ...     outputs = model(np.ones((2, 4)))
+    >>> outputs.shape
+    (2, 3)
     """
     layers = {
         id(layer): layer
