@@ -8,7 +8,7 @@ the sub-packages `models`, `layers`, `losses`, `samplers`, `tokenizers`, `callba
 import importlib
 
 from clozework.chosen_backend import prepare_backend, require_backend
-from clozework.lazy_modules import collection_paused, load_lazily
+from clozework.start_up import collection_paused, load_lazily
 
 __version__ = "0.1.0"
 __all__ = [

@@ -58,6 +58,7 @@ def products_with_rows(x, table):
     """
     import keras
 
+    # None of unknown lengths: how many there are has to be known.
     num_vectors = math.prod(length or 0 for length in x.shape[:-1])
     if not reads_rows_faster(num_vectors):
         return matmul(x, keras.ops.transpose(table))

@@ -104,17 +104,8 @@ def turned_kernels(model, num_vectors: int):
     >>> outputs.shape
     (2, 3)
     """
-    layers = {
-        id(layer): layer
-        for layer in model._flatten_layers(include_self=False)
-        if isinstance(layer, Dense | EinsumDense) and _can_be_turned(layer)
-    }
-    size = sum(math.prod(layer.kernel.shape) for layer in layers.values())
-    if not reads_rows_faster(num_vectors) or size > _MOST_TURNED:
-        yield
-        return
-    turned = {identity: computed_once(_turned(layer)) for identity, layer in layers.items()}
-    token = _TURNED.set(turned)
+    layers = _layers_to_turn(model) if reads_rows_faster(num_vectors) else []
+    token = _TURNED.set({id(layer): computed_once(_turned(layer)) for layer in layers})
     try:
         yield
     finally:
@@ -126,14 +117,28 @@ def _turned_kernel(layer):
     return (_TURNED.get() or {}).get(id(layer))
 
 
-def _can_be_turned(layer) -> bool:
-    is_plain = layer.built and layer.quantization_mode is None and not layer.lora_enabled
-    return is_plain and (isinstance(layer, Dense) or _num_summed(layer.equation) > 0)
+def _layers_to_turn(model) -> list:
+    """Returns the dense layers whose kernels are matrices of floats, or none if they are many."""
+    layers = [
+        layer
+        for layer in model._flatten_layers(include_self=False)
+        if isinstance(layer, Dense | EinsumDense)
+        and layer.built
+        and layer.quantization_mode is None
+        and not layer.lora_enabled
+        and _num_summed_by(layer)
+    ]
+    size = sum(math.prod(layer.kernel.shape) for layer in layers)
+    return layers if size <= _MOST_TURNED else []
+
+
+def _num_summed_by(layer) -> int:
+    return 1 if isinstance(layer, Dense) else _num_summed(layer.equation)
 
 
 def _turned(layer):
     """Returns the kernel of a layer as a matrix `(output dim, input dim)`, in what it computes."""
-    num_summed = 1 if isinstance(layer, Dense) else _num_summed(layer.equation)
+    num_summed = _num_summed_by(layer)
     kernel = ops.cast(layer.kernel, layer.compute_dtype)
     shape = (math.prod(kernel.shape[:num_summed]), -1)
     return ops.transpose(ops.reshape(kernel, shape))

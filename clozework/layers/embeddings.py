@@ -47,6 +47,7 @@ class ReversibleEmbedding(keras.layers.ReversibleEmbedding):
         return super().call(inputs)
 
     def _scores(self, vectors):
+        # What Keras does, but for the product, which stands in the midst of it.
         if not self.tie_weights:
             return super().call(vectors, reverse=True)
         table = ops.convert_to_tensor(self.embeddings)

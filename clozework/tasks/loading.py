@@ -7,8 +7,8 @@ from typing import Any
 
 from clozework.backend import allocate_variables, unallocated_variables
 from clozework.errors import ClozeworkWarning, ConfigError, PresetError
-from clozework.lazy_modules import collection_paused
 from clozework.presets import StoredModel, family_of, open_stored_model, presets_of
+from clozework.start_up import collection_paused
 from clozework.tasks.arguments import argument_defaults, unknown_arguments
 
 __all__ = ["load_backbone", "load_preprocessor", "load_task"]

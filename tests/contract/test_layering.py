@@ -16,7 +16,7 @@ BOTTOM = {
     "chosen_backend",
     "errors",
     "kernels",
-    "lazy_modules",
+    "start_up",
     "reading_ahead",
 }
 ISLANDS = {"data", "layers", "losses", "presets", "samplers", "tokenizers"}
@@ -24,7 +24,7 @@ ISLANDS = {"data", "layers", "losses", "presets", "samplers", "tokenizers"}
 MAY_IMPORT = {
     "errors": set(),
     "caches": set(),
-    "lazy_modules": set(),
+    "start_up": set(),
     "reading_ahead": set(),
     "backend": {"caches"},
     "kernels": set(),
@@ -55,7 +55,7 @@ PLACES = {
 }
 
 # Modules that the command line's own modules may import when they are imported themselves.
-CHEAP = {"cli", "errors", "caches", "chosen_backend", "clozework", "lazy_modules"}
+CHEAP = {"cli", "errors", "caches", "chosen_backend", "clozework", "start_up"}
 
 
 def modules() -> dict[str, Path]:
@@ -131,7 +131,7 @@ def test_every_part_of_the_package_has_its_place_in_the_layers():
 
 
 def test_the_package_itself_imports_only_what_comes_before_keras():
-    assert own_imports("clozework") == {"chosen_backend", "lazy_modules"}
+    assert own_imports("clozework") == {"chosen_backend", "start_up"}
 
 
 def test_no_two_modules_need_each_other_to_be_imported():

@@ -1,4 +1,4 @@
-"""What an import of Keras leaves out; each test that imports runs in a process of its own."""
+"""What a start leaves for later; each test that imports runs in a process of its own."""
 
 import contextlib
 import gc
@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from clozework.lazy_modules import collection_paused
+from clozework.start_up import collection_paused
 
 
 def printed(code: str) -> list[str]:
@@ -57,7 +57,7 @@ def test_garbage_is_collected_again_after_an_import_that_failed():
     assert gc.isenabled()
 
 
-def test_garbage_that_the_user_keeps_is_not_collected():
+def test_collection_that_was_off_before_stays_off():
     gc.disable()
     try:
         with collection_paused():
@@ -70,7 +70,7 @@ def test_garbage_that_the_user_keeps_is_not_collected():
 # Other packages freeze objects, too, so that these two need a process of their own.
 def test_what_was_made_in_a_pause_is_not_looked_at_for_being_young():
     lines = printed(
-        "import gc\nfrom clozework.lazy_modules import collection_paused\n"
+        "import gc\nfrom clozework.start_up import collection_paused\n"
         "with collection_paused():\n    made = [[] for _ in range(10_000)]\n"
         "print(gc.get_count()[0] < len(made), gc.get_freeze_count())"
     )
@@ -79,7 +79,7 @@ def test_what_was_made_in_a_pause_is_not_looked_at_for_being_young():
 
 def test_frozen_objects_stay_frozen():
     lines = printed(
-        "import gc\nfrom clozework.lazy_modules import collection_paused\n"
+        "import gc\nfrom clozework.start_up import collection_paused\n"
         "gc.freeze()\nnum_frozen = gc.get_freeze_count()\n"
         "with collection_paused():\n    pass\n"
         "print(gc.get_freeze_count() == num_frozen > 0)"

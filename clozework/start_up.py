@@ -1,4 +1,4 @@
-"""What makes the import of Keras quick: parts of it that few use are loaded on first use."""
+"""What makes a start quick: parts of Keras that few use wait, and so does the garbage collector."""
 
 import contextlib
 import gc
