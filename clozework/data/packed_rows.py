@@ -44,16 +44,19 @@ class PackedRows:
 
     Attributes:
         num_rows, row_length: Shape of the rows.
-        num_slots: How many texts the step has room for.
-        texts: Numbers of the texts, in the order of their slots.
-        rows, starts: Where each of them begins.
+        slots_shape: `(rows, slots)` for room for so many texts in each row, or `(texts,)` for a
+            slot for each text, in their order.
+        texts: Numbers of the texts.
+        slots: The slot of each of them, counted through all.
+        rows, starts: Where each begins.
         lengths: Number of tokens of each.
     """
 
     num_rows: int
     row_length: int
-    num_slots: int
+    slots_shape: tuple[int, ...]
     texts: tuple[int, ...]
+    slots: tuple[int, ...]
     rows: tuple[int, ...]
     starts: tuple[int, ...]
     lengths: tuple[int, ...]
@@ -66,20 +69,19 @@ class PackedRows:
                 what is not about tokens is `mask_positions`, `(texts, masks)`.
 
         Returns:
-            The same, of shape `(rows, row_length)`; `first_tokens` is `(slots,)` and counts through
-            all rows, as `mask_positions` `(slots, masks)` do. Slots without a text point at the
-            first token of all.
+            The same, of shape `(rows, row_length)`; `first_tokens` has the `slots_shape` and counts
+            through all rows, as `mask_positions` `(slots, masks)` do. Slots without a text point at
+            the first token of their row.
         """
-        first_tokens = np.zeros(self.num_slots, "int32")
-        first_tokens[: len(self.texts)] = self._flat_starts()
-        packed: dict[str, np.ndarray] = {FIRST_TOKENS: first_tokens}
+        slots = list(self.slots)
+        first_tokens = self._first_tokens()
+        packed: dict[str, np.ndarray] = {FIRST_TOKENS: first_tokens.reshape(self.slots_shape)}
         for name, values in arrays.items():
             if name == "padding_mask":
-                numbers = np.arange(2, 2 + len(self.texts), dtype="int32")
-                packed[name] = self._spread(numbers.__getitem__, "int32")
+                packed[name] = self._spread(lambda i: self.slots[i] + 2, "int32")
             elif name == "mask_positions":
-                positions = np.zeros((self.num_slots, values.shape[1]), "int32")
-                positions[: len(self.texts)] = values[list(self.texts)]
+                positions = np.zeros((len(first_tokens), values.shape[1]), "int32")
+                positions[slots] = values[list(self.texts)]
                 packed[name] = positions + first_tokens[:, None]
             else:
                 packed[name] = self.spread(values)
@@ -87,32 +89,35 @@ class PackedRows:
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         """Returns values of tokens `(texts, tokens)` where their tokens lie, elsewhere zeros."""
-        return self._spread(
-            lambda slot: values[self.texts[slot], : self.lengths[slot]], values.dtype
-        )
+        return self._spread(lambda i: values[self.texts[i], : self.lengths[i]], values.dtype)
 
-    def take(self, values: np.ndarray, slot: int, axis: int) -> np.ndarray:
+    def take(self, values: np.ndarray, i: int, axis: int) -> np.ndarray:
         """Returns the part of values `(rows, ...)` that belongs to the tokens of a text.
 
         Args:
             values: Values of all rows.
-            slot: The text's.
+            i: Which of the `texts`.
             axis: That of the tokens, in `values`.
         """
-        start = self.starts[slot]
+        start = self.starts[i]
         of_tokens = [slice(None)] * values.ndim
-        of_tokens[axis] = slice(start, start + self.lengths[slot])
-        return values[(self.rows[slot], *of_tokens[1:])]
+        of_tokens[axis] = slice(start, start + self.lengths[i])
+        return values[(self.rows[i], *of_tokens[1:])]
 
-    def _flat_starts(self) -> np.ndarray:
-        return np.asarray(self.rows) * self.row_length + np.asarray(self.starts)
+    def _first_tokens(self) -> np.ndarray:
+        first_tokens = np.zeros(self.slots_shape, "int32")
+        if first_tokens.ndim == 2:
+            first_tokens += self.row_length * np.arange(self.num_rows, dtype="int32")[:, None]
+        starts = np.asarray(self.rows) * self.row_length + np.asarray(self.starts)
+        np.put(first_tokens, self.slots, starts)
+        return first_tokens.ravel()
 
     def _spread(self, values_of, dtype) -> np.ndarray:
         spread = np.zeros((self.num_rows, self.row_length), dtype)
-        for slot, (row, start, length) in enumerate(
+        for i, (row, start, length) in enumerate(
             zip(self.rows, self.starts, self.lengths, strict=True)
         ):
-            spread[row, start : start + length] = values_of(slot)
+            spread[row, start : start + length] = values_of(i)
         return spread
 
 
@@ -131,7 +136,8 @@ def plan_steps(
         lengths: Number of tokens of each text.
         tokens_per_step: How much is computed at once, unless a text is longer.
         longest_row: Most tokens that the model can read; None for any number.
-        shortest_text: A row has one slot for so many tokens.
+        shortest_text: A row of the usual length has one slot for so many tokens, and a longer row,
+            which has a long text, as many.
 
     Example:
     >>> [step] = plan_steps([5, 30, 20, 60, 9], tokens_per_step=1024)
@@ -139,13 +145,14 @@ def plan_steps(
     (1, 128, (3, 1, 2, 4, 0))
     """
 
+    usual = min(max(tokens_per_step // _MOST_ROWS, _USUAL_ROW_LENGTH), _LONGEST_USUAL_ROW)
+
     def slots(row_length: int) -> int:
-        return max(row_length // shortest_text, 1)
+        return max(min(row_length, usual) // shortest_text, 1)
 
     lengths = [max(length, 1) for length in lengths]
     row_lengths = _row_lengths(max(lengths, default=1), longest_row)
     total = sum(lengths)
-    usual = min(max(tokens_per_step // _MOST_ROWS, _USUAL_ROW_LENGTH), _LONGEST_USUAL_ROW)
     shortest = min(usual, tokens_per_step)
     if total < shortest and len(lengths) <= slots(total):
         # All of them in one short row.
@@ -158,8 +165,7 @@ def plan_steps(
         for start in range(0, len(rows), most):
             part = rows[start : start + most]
             num_rows = counts[bisect.bisect_left(counts, len(part))]
-            num_slots = num_rows * slots(row_length)
-            steps.append(_placed(part, lengths, (num_rows, row_length), num_slots))
+            steps.append(_placed(part, lengths, (num_rows, row_length), slots(row_length)))
     return steps
 
 
@@ -214,9 +220,12 @@ def _batch_of_shape(lengths: list[int], shape: tuple[int, int]) -> PackedRows | 
         return None
     step = _placed(rows, lengths, shape, len(lengths))
     order = np.argsort(step.texts)
+    in_order = tuple(range(len(lengths)))
     return replace(
         step,
-        texts=tuple(range(len(lengths))),
+        slots_shape=(len(lengths),),
+        texts=in_order,
+        slots=in_order,
         rows=tuple(step.rows[i] for i in order),
         starts=tuple(step.starts[i] for i in order),
         lengths=tuple(lengths),
@@ -305,10 +314,11 @@ def _filled_rows(
 
 
 def _placed(
-    rows: list[list[int]], lengths: list[int], shape: tuple[int, int], num_slots: int
+    rows: list[list[int]], lengths: list[int], shape: tuple[int, int], slots_in_row: int
 ) -> PackedRows:
     texts = [text for row in rows for text in row]
     numbers = [number for number, row in enumerate(rows) for _ in row]
+    slots = [number * slots_in_row + i for number, row in enumerate(rows) for i in range(len(row))]
     starts = [
         start
         for row in rows
@@ -316,8 +326,9 @@ def _placed(
     ]
     return PackedRows(
         *shape,
-        num_slots,
+        slots_shape=(shape[0], slots_in_row),
         texts=tuple(texts),
+        slots=tuple(slots),
         rows=tuple(numbers),
         starts=tuple(starts),
         lengths=tuple(lengths[text] for text in texts),

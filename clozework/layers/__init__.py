@@ -36,6 +36,7 @@ from clozework.layers.logits_bias import LogitsBias
 from clozework.layers.masked_lm_head import MaskedLMHead
 from clozework.layers.masking import MaskedLMMaskGenerator, check_mask_rates
 from clozework.layers.packing import MultiSegmentPacker, StartEndPacker
+from clozework.layers.query_tokens import query_tokens
 from clozework.layers.relative_position_bias import (
     BiasedSelfAttention,
     BiasedTransformerEncoder,
@@ -45,6 +46,7 @@ from clozework.layers.rotary_embedding import RotaryEmbedding
 from clozework.layers.rotary_encoder_block import RotaryEncoderBlock, RotarySelfAttention
 from clozework.layers.text_masks import positions_within_texts, self_attention_mask
 from clozework.layers.text_pooling import POOLING_MODES, TextPooling
+from clozework.layers.transformer_block import TransformerBlock
 from clozework.layers.transformer_decoder import TransformerDecoder
 from clozework.layers.transformer_encoder import TransformerEncoder
 
@@ -77,12 +79,14 @@ __all__ = [
     "StartEndPacker",
     "TextPooling",
     "TokenAndPositionEmbedding",
+    "TransformerBlock",
     "TransformerDecoder",
     "TransformerEncoder",
     "activation_function",
     "activation_name",
     "check_mask_rates",
     "positions_within_texts",
+    "query_tokens",
     "self_attention_mask",
     "turned_kernels",
 ]

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from clozework.layers.query_tokens import ALL_TOKENS, query_tokens_of
 from clozework.layers.self_attention import ScoredSelfAttention
-from clozework.layers.text_masks import self_attention_mask
 from clozework.layers.transformer_block import TransformerBlock
 
 __all__ = ["DisentangledAttentionEncoder", "DisentangledSelfAttention", "RelativeEmbedding"]
@@ -97,6 +97,7 @@ class DisentangledSelfAttention(ScoredSelfAttention):
         inputs: `(batch, tokens, hidden_dim)`.
         rel_embeddings: `(2 * bucket_size, hidden_dim)`, from `RelativeEmbedding`.
         attention_mask: Booleans `(batch, tokens, tokens)`.
+        queries: `QueryTokens`, where not all tokens are computed.
 
     Outputs: `(batch, tokens, hidden_dim)`.
 
@@ -123,9 +124,13 @@ class DisentangledSelfAttention(ScoredSelfAttention):
         self.max_position_embeddings = max_position_embeddings
         self.bucket_size = bucket_size
 
-    def call(self, inputs, rel_embeddings, attention_mask=None, training=None):
-        query, key, value = self.projected(inputs, self._scale)
-        bias = self._position_scores(query, key, rel_embeddings)
+    def call(self, inputs, rel_embeddings, attention_mask=None, training=None, queries=ALL_TOKENS):
+        query, key, value = self.projected(inputs, self._scale, queries)
+        if queries is ALL_TOKENS:
+            bias = self._position_scores(query, key, rel_embeddings)
+        else:
+            places = queries.places(key.shape[2])
+            bias = self._position_scores_at(places, query, key, rel_embeddings)
         return self.joined(query, key, value, bias, attention_mask, training)
 
     def get_config(self):
@@ -142,19 +147,37 @@ class DisentangledSelfAttention(ScoredSelfAttention):
 
     def _position_scores(self, query, key, rel_embeddings):
         """Content to position and position to content, `(batch, heads, tokens, tokens)`."""
-        tokens = query.shape[2]
-        rows = self._bucket_rows(np.arange(-(tokens - 1), tokens))
-        # Far distances share buckets: each that occurs is projected once, and then spread.
-        buckets, places = np.unique(rows, return_inverse=True)
-        vectors = ops.expand_dims(ops.take(rel_embeddings, buckets, axis=0), 0)
-        position_key = self.heads_first(self._key_dense(vectors))
-        position_query = self.heads_first(self._query_dense(vectors)) * self._scale
+        position_query, position_key, places = self._positions(query.shape[2], rel_embeddings)
         # At query i the place r of a row of scores is the distance i - j = tokens - 1 - r.
         position_key = ops.take(position_key, places[::-1].copy(), axis=2)
         position_query = ops.take(position_query, places, axis=2)
         by_query = ops.matmul(query, ops.swapaxes(position_key, -1, -2))
         by_key = ops.matmul(key, ops.swapaxes(position_query, -1, -2))
         return _sheared(by_query) + ops.swapaxes(_sheared(by_key), -1, -2)
+
+    def _position_scores_at(self, query_places, query, key, rel_embeddings):
+        """The same for queries at some places `(batch, queries)`, so few that a gather is cheap."""
+        tokens = key.shape[2]
+        position_query, position_key, places = self._positions(tokens, rel_embeddings)
+        distances = ops.expand_dims(query_places, 2) - ops.arange(tokens, dtype="int32")
+        buckets = ops.expand_dims(ops.take(places, distances + (tokens - 1)), 1)
+        by_query = ops.matmul(query, ops.swapaxes(position_key, -1, -2))
+        by_key = ops.matmul(position_query, ops.swapaxes(key, -1, -2))
+        return ops.take_along_axis(by_query, buckets, axis=3) + ops.take_along_axis(
+            by_key, buckets, axis=2
+        )
+
+    def _positions(self, tokens, rel_embeddings):
+        """Returns query and key of each bucket that occurs in rows of so many tokens.
+
+        Far distances share buckets: each of them is projected once. The buckets' places stand for
+        the distances from `1 - tokens` to `tokens - 1`.
+        """
+        rows = self._bucket_rows(np.arange(-(tokens - 1), tokens))
+        buckets, places = np.unique(rows, return_inverse=True)
+        vectors = ops.expand_dims(ops.take(rel_embeddings, buckets, axis=0), 0)
+        position_query = self.heads_first(self._query_dense(vectors)) * self._scale
+        return position_query, self.heads_first(self._key_dense(vectors)), places
 
     def _bucket_rows(self, distances):
         """Rows of the relative embeddings for distances, as in the released implementation.
@@ -223,11 +246,15 @@ class DisentangledAttentionEncoder(TransformerBlock):
 
     def call(self, inputs, rel_embeddings, padding_mask=None, training=None):
         x = self._self_attention_layer_norm(inputs) if self.normalize_first else inputs
-        mask = None if padding_mask is None else self_attention_mask(padding_mask)
+        queries = query_tokens_of(self)
         x = self._self_attention_layer(
-            x, rel_embeddings=rel_embeddings, attention_mask=mask, training=training
+            x,
+            rel_embeddings=rel_embeddings,
+            attention_mask=queries.attention_mask(padding_mask),
+            training=training,
+            queries=queries,
         )
-        x = self.join_attention(x, inputs, training)
+        x = self.join_attention(x, queries.taken(inputs), training)
         return self.feed_forward(x, training)
 
     def compute_output_shape(

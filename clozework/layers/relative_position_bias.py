@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from clozework.layers.query_tokens import ALL_TOKENS, query_tokens_of
 from clozework.layers.self_attention import ScoredSelfAttention
-from clozework.layers.text_masks import self_attention_mask
 from clozework.layers.transformer_block import TransformerBlock
 
 __all__ = ["BiasedSelfAttention", "BiasedTransformerEncoder", "RelativePositionBias"]
@@ -100,6 +100,7 @@ class BiasedSelfAttention(ScoredSelfAttention):
         inputs: `(batch, tokens, hidden_dim)`.
         position_bias: `(heads, tokens, tokens)`, from `RelativePositionBias`.
         attention_mask: Booleans `(batch, tokens, tokens)`.
+        queries: `QueryTokens`, where not all tokens are computed.
 
     Outputs: `(batch, tokens, hidden_dim)`.
 
@@ -109,9 +110,11 @@ class BiasedSelfAttention(ScoredSelfAttention):
     (1, 5, 8)
     """
 
-    def call(self, inputs, position_bias, attention_mask=None, training=None):
-        query, key, value = self.projected(inputs, 1.0 / math.sqrt(self.head_dim))
+    def call(self, inputs, position_bias, attention_mask=None, training=None, queries=ALL_TOKENS):
+        query, key, value = self.projected(inputs, 1.0 / math.sqrt(self.head_dim), queries)
         bias = ops.expand_dims(position_bias, 0)
+        if queries is not ALL_TOKENS:
+            bias = _bias_at(queries.places(key.shape[2]), position_bias, key.shape[2])
         return self.joined(query, key, value, bias, attention_mask, training)
 
 
@@ -149,12 +152,33 @@ class BiasedTransformerEncoder(TransformerBlock):
 
     def call(self, inputs, position_bias, padding_mask=None, training=None):
         x = self._self_attention_layer_norm(inputs) if self.normalize_first else inputs
-        mask = None if padding_mask is None else self_attention_mask(padding_mask)
+        queries = query_tokens_of(self)
         x = self._self_attention_layer(
-            x, position_bias=position_bias, attention_mask=mask, training=training
+            x,
+            position_bias=position_bias,
+            attention_mask=queries.attention_mask(padding_mask),
+            training=training,
+            queries=queries,
         )
-        x = self.join_attention(x, inputs, training)
+        x = self.join_attention(x, queries.taken(inputs), training)
         return self.feed_forward(x, training)
 
     def compute_output_shape(self, inputs_shape, position_bias_shape=None, padding_mask_shape=None):
         return inputs_shape
+
+
+def _bias_at(places, position_bias, num_tokens: int):
+    """Returns the bias of queries at some places of groups of rows.
+
+    Args:
+        places: `(groups, queries)`.
+        position_bias: `(heads, tokens, tokens)`, of a row.
+        num_tokens: Tokens of a group. Those of other rows get some bias, and a mask.
+
+    Returns:
+        `(groups, heads, queries, num_tokens)`.
+    """
+    of_row = position_bias.shape[-1]
+    bias = ops.take(position_bias, places % of_row, axis=1)
+    bias = ops.tile(bias, (1, 1, 1, num_tokens // of_row))
+    return ops.swapaxes(bias, 0, 1)

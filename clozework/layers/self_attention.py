@@ -7,6 +7,7 @@ from clozework.errors import ConfigError
 from clozework.kernels import fused_attention, matmul
 from clozework.layers.dense import Dense, EinsumDense
 from clozework.layers.dropout import Dropout
+from clozework.layers.query_tokens import ALL_TOKENS, QueryTokens
 
 __all__ = ["ScoredSelfAttention", "attended"]
 
@@ -104,10 +105,11 @@ class ScoredSelfAttention(keras.layers.Layer):
         for layer in (self._query_dense, self._key_dense, self._value_dense, self._output_dense):
             layer.build(inputs_shape)
 
-    def projected(self, inputs, scale: float):
+    def projected(self, inputs, scale: float, queries: QueryTokens = ALL_TOKENS):
         """Returns query, key and value, `(batch, heads, tokens, head_dim)`; the query scaled."""
         # Scaled before the products, which then stay within the range of float16.
-        query = self.heads_first(self._query_dense(inputs)) * scale
+        query = self.heads_first(self._query_dense(queries.taken(inputs))) * scale
+        inputs = queries.grouped(inputs)
         return (
             query,
             self.heads_first(self._key_dense(inputs)),
@@ -115,12 +117,12 @@ class ScoredSelfAttention(keras.layers.Layer):
         )
 
     def joined(self, query, key, value, bias, attention_mask, training):
-        """Returns the values joined by scores and a bias, `(batch, tokens, hidden_dim)`.
+        """Returns the values joined by scores and a bias, `(batch, query tokens, hidden_dim)`.
 
         Args:
             query, key, value: What `projected` gave.
-            bias: Added to the scores; `(batch or 1, heads, tokens, tokens)`.
-            attention_mask: `(batch, tokens, tokens)`, or None.
+            bias: Added to the scores; `(batch or 1, heads, query tokens, tokens)`.
+            attention_mask: `(batch, query tokens, tokens)`, or None.
             training: Whether weights are dropped.
         """
         x = attended(

@@ -3,7 +3,8 @@
 import keras
 
 from clozework.layers.dot_product_attention import HeadsFirstAttention
-from clozework.layers.text_masks import joined_masks, self_attention_mask
+from clozework.layers.query_tokens import query_tokens_of
+from clozework.layers.text_masks import joined_masks
 from clozework.layers.transformer_block import TransformerBlock
 
 __all__ = ["TransformerEncoder"]
@@ -60,17 +61,17 @@ class TransformerEncoder(TransformerBlock):
         training=None,
         return_attention_scores=False,
     ):
-        mask = None if padding_mask is None else self_attention_mask(padding_mask)
+        queries = query_tokens_of(self)
         x = self._self_attention_layer_norm(inputs) if self.normalize_first else inputs
         x = self._self_attention_layer(
-            query=x,
-            value=x,
-            attention_mask=joined_masks(mask, attention_mask),
+            query=queries.taken(x),
+            value=queries.grouped(x),
+            attention_mask=joined_masks(queries.attention_mask(padding_mask), attention_mask),
             return_attention_scores=return_attention_scores,
             training=training,
         )
         x, scores = x if return_attention_scores else (x, None)
-        x = self.join_attention(x, inputs, training)
+        x = self.join_attention(x, queries.taken(inputs), training)
         x = self.feed_forward(x, training)
         return (x, scores) if return_attention_scores else x
 

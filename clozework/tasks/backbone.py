@@ -7,7 +7,7 @@ import keras
 
 from clozework.backend import configure_backend
 from clozework.errors import InputError
-from clozework.layers import PositionEmbedding
+from clozework.layers import PositionEmbedding, TransformerBlock
 from clozework.presets import class_property, presets_of, quantized_policies
 from clozework.tasks.arguments import stored_arguments
 from clozework.tasks.loading import load_backbone
@@ -83,6 +83,14 @@ class Backbone(RecordedModel):
     @token_embedding.setter
     def token_embedding(self, layer):
         self._token_embedding = layer
+
+    @property
+    def last_block(self) -> TransformerBlock | None:
+        """The block whose outputs are the vectors of the tokens, and nothing else; None without."""
+        vectors = self.token_vectors(self.output)
+        blocks = (layer for layer in self.layers if isinstance(layer, TransformerBlock))
+        # A block that is called several times has the output of its first call.
+        return next((block for block in blocks if block.output is vectors), None)
 
     @property
     def longest_row(self) -> int | None:

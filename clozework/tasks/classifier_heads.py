@@ -1,7 +1,7 @@
 """The kinds of heads that the families' classifiers, of texts and of tokens, have.
 
-Each makes its layers once, as attributes of the task, and applies them to a backbone's outputs, or
-to the vectors that it would read, one a text, where texts share rows.
+Each makes its layers once, as attributes of the task, and applies them to a backbone's outputs, or,
+where texts share rows, to the vectors of each text that it reads.
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,8 @@ from typing import ClassVar
 
 import keras
 
-from clozework.data import FIRST_TOKENS
 from clozework.layers import Dense, Dropout, TextPooling, activation_function
-from clozework.tasks.packed_texts import vectors_at
+from clozework.tasks.packed_texts import first_vectors, pooled_texts
 
 __all__ = [
     "FirstTokenHead",
@@ -42,9 +41,9 @@ class PooledOutputHead:
         """Returns what the last layer classifies."""
         return task.output_dropout(outputs["pooled_output"])
 
-    def of_packed(self, task, vectors, inputs):
+    def of_packed(self, task, inputs):
         """Returns what the last layer classifies of texts that share rows."""
-        first = keras.ops.expand_dims(vectors_at(vectors, inputs[FIRST_TOKENS]), 1)
+        first = keras.ops.expand_dims(first_vectors(task.backbone, inputs), 1)
         return self(task, task.backbone.outputs_of(first))
 
 
@@ -71,9 +70,9 @@ class FirstTokenHead:
         """Returns what the last layer classifies."""
         return self._of_pooled(task, task.backbone.token_vectors(outputs)[:, 0, :])
 
-    def of_packed(self, task, vectors, inputs):
+    def of_packed(self, task, inputs):
         """Returns what the last layer classifies of texts that share rows."""
-        return self._of_pooled(task, vectors_at(vectors, inputs[FIRST_TOKENS]))
+        return self._of_pooled(task, first_vectors(task.backbone, inputs))
 
     def _of_pooled(self, task, x):
         if self.has_input_dropout:
@@ -130,12 +129,9 @@ class NormalizedHead:
         pooled = task.pooling(vectors, padding_mask=task.backbone.input["padding_mask"])
         return self._of_pooled(task, pooled)
 
-    def of_packed(self, task, vectors, inputs):
+    def of_packed(self, task, inputs):
         """Returns what the last layer classifies of texts that share rows."""
-        pooled = task.pooling.pool_packed(
-            vectors, inputs["padding_mask"], first_tokens=inputs[FIRST_TOKENS]
-        )
-        return self._of_pooled(task, pooled)
+        return self._of_pooled(task, pooled_texts(task, inputs))
 
     def _of_pooled(self, task, x):
         return task.output_dropout(task.head_layer_norm(task.head_dense(x)))

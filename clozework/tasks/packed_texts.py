@@ -9,16 +9,20 @@ import numpy as np
 from keras import ops
 
 from clozework.backend import has_accelerator, tokens_at_once
-from clozework.data import PackedRows, StreamBatches, plan_batch, plan_steps
+from clozework.data import FIRST_TOKENS, PackedRows, StreamBatches, plan_batch, plan_steps
+from clozework.layers import query_tokens
 from clozework.reading_ahead import read_ahead
 from clozework.tasks.padding import without_needless_padding
 from clozework.tasks.recorded_model import RecordedModel
 
 __all__ = [
+    "first_tokens_of",
+    "first_vectors",
     "outputs_of_padded",
     "outputs_of_texts",
     "packed_batch",
     "packed_vectors",
+    "pooled_texts",
     "predict_packed",
     "text_lengths",
     "texts_at_once",
@@ -42,6 +46,35 @@ def packed_vectors(backbone, inputs: Mapping[str, Any]):
     """Returns the vectors of the tokens of packed rows, `(rows, tokens, hidden_dim)`."""
     own = {name: inputs[name] for name in backbone.input_names}
     return backbone.token_vectors(backbone(own))
+
+
+def first_tokens_of(inputs: Mapping[str, Any]):
+    """Returns where the text of each slot of packed rows begins, `(slots,)`, through all rows."""
+    return ops.reshape(inputs[FIRST_TOKENS], (-1,))
+
+
+def first_vectors(backbone, inputs: Mapping[str, Any]):
+    """Returns the vectors of the first tokens of packed texts, `(slots, hidden_dim)`.
+
+    The backbone's last block computes no others, where it has far fewer than tokens to compute.
+    """
+    first_tokens, tokens = inputs[FIRST_TOKENS], inputs["padding_mask"].shape[1]
+    # Texts in their order, which may lie in any of the rows, attend to all of these.
+    positions = first_tokens if len(first_tokens.shape) == 2 else ops.expand_dims(first_tokens, 0)
+    block = backbone.last_block
+    if block is None or positions.shape[1] > tokens // 2:
+        return vectors_at(packed_vectors(backbone, inputs), first_tokens_of(inputs))
+    with query_tokens(block, positions):
+        vectors = packed_vectors(backbone, inputs)
+    return ops.reshape(vectors, (-1, vectors.shape[-1]))
+
+
+def pooled_texts(task, inputs: Mapping[str, Any]):
+    """Returns what a task's `pooling` makes of packed texts, `(slots, hidden_dim)`."""
+    if task.pooling.mode == "cls":
+        return first_vectors(task.backbone, inputs)
+    vectors = packed_vectors(task.backbone, inputs)
+    return task.pooling.pool_packed(vectors, inputs["padding_mask"], first_tokens_of(inputs))
 
 
 def vectors_at(vectors, positions):
@@ -106,8 +139,8 @@ def _outputs(
     def finish() -> None:
         first, step, values = started.popleft()
         values = ops.convert_to_numpy(values)
-        for slot, text in enumerate(step.texts):
-            outputs[first + text] = task.output_of_text(values, step, slot)
+        for i, text in enumerate(step.texts):
+            outputs[first + text] = task.output_of_text(values, step, i)
         on_step(len(step.texts))
 
     for arrays in several:

@@ -64,9 +64,9 @@ class PackingModel(RecordedModel):
             and keras.distribution.distribution() is None
         )
 
-    def output_of_text(self, values: np.ndarray, step: PackedRows, slot: int) -> np.ndarray:
-        """Returns what is a text's among the outputs of packed rows."""
-        return values[slot]
+    def output_of_text(self, values: np.ndarray, step: PackedRows, i: int) -> np.ndarray:
+        """Returns what belongs to `step.texts[i]` among the outputs of packed rows."""
+        return values[step.slots[i]]
 
     def predicted(self, outputs: Sequence[np.ndarray]) -> np.ndarray:
         """Returns what `predict` makes of the outputs of all texts."""

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from clozework.data import FIRST_TOKENS
 from clozework.errors import ClozeworkWarning, InputError
 from clozework.layers import Dense, Dropout
 from clozework.tasks.answers import (
@@ -20,7 +19,7 @@ from clozework.tasks.answers import (
 )
 from clozework.tasks.classifier_heads import NormalizedTokenHead, PlainTokenHead
 from clozework.tasks.numbers import check_count, known_range, softmax
-from clozework.tasks.packed_texts import packed_vectors, vectors_at
+from clozework.tasks.packed_texts import first_tokens_of, packed_vectors, vectors_at
 from clozework.tasks.tags import word_starts
 from clozework.tasks.task import Task
 from clozework.tasks.text_inputs import text_examples
@@ -161,7 +160,7 @@ class QuestionAnswerer(Task):
 
     def call_packed(self, inputs):
         scores = self._scores(packed_vectors(self.backbone, inputs))
-        first_tokens, numbers = inputs[FIRST_TOKENS], inputs["padding_mask"]
+        first_tokens, numbers = first_tokens_of(inputs), inputs["padding_mask"]
         places = keras.ops.expand_dims(first_tokens, 1) + keras.ops.arange(numbers.shape[1])
         places = keras.ops.minimum(places, numbers.shape[0] * numbers.shape[1] - 1)
         # As wide as a row, with the tokens of one text in each.
@@ -171,8 +170,8 @@ class QuestionAnswerer(Task):
         is_own = keras.ops.equal(numbers, keras.ops.expand_dims(texts, 1))
         return keras.ops.where(keras.ops.expand_dims(is_own, 1), scores, _LOWEST)
 
-    def output_of_text(self, values, step, slot):
-        return values[slot, :, : step.lengths[slot]]
+    def output_of_text(self, values, step, i):
+        return values[step.slots[i], :, : step.lengths[i]]
 
     def predicted(self, outputs):
         shape = (len(outputs), 2, self.preprocessor.sequence_length)

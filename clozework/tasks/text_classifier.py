@@ -35,7 +35,6 @@ from clozework.tasks.label_names import (
     shown,
 )
 from clozework.tasks.numbers import check_count, check_outputs, check_share, sigmoid, softmax
-from clozework.tasks.packed_texts import packed_vectors
 from clozework.tasks.task import Task
 from clozework.tasks.text_inputs import text_examples
 from clozework.tasks.windows import windows_over
@@ -339,8 +338,7 @@ class TextClassifier(Task):
         return 'labels = model.classify(["A text."])'
 
     def call_packed(self, inputs):
-        vectors = packed_vectors(self.backbone, inputs)
-        return self.output_dense(self.head.of_packed(self, vectors, inputs))
+        return self.output_dense(self.head.of_packed(self, inputs))
 
     def _numbered(self, y: np.ndarray) -> np.ndarray:
         """Returns class numbers for labels that are names, and other labels as they are."""

@@ -7,13 +7,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from clozework.data import FIRST_TOKENS
 from clozework.errors import ConfigError, InputError
 from clozework.layers import Dense, TextPooling, activation_function, activation_name
 from clozework.losses import InBatchNegatives
 from clozework.presets import SentenceModules, write_sentence_modules
 from clozework.tasks.numbers import check_count
-from clozework.tasks.packed_texts import packed_vectors
+from clozework.tasks.packed_texts import pooled_texts
 from clozework.tasks.task import Task
 from clozework.tasks.text_embedder_preprocessor import POOLING_MASK
 from clozework.tasks.text_inputs import text_examples
@@ -177,11 +176,7 @@ class TextEmbedder(Task):
         return queries @ documents.T
 
     def call_packed(self, inputs):
-        vectors = packed_vectors(self.backbone, inputs)
-        pooled = self.pooling.pool_packed(
-            vectors, inputs["padding_mask"], first_tokens=inputs[FIRST_TOKENS]
-        )
-        return self._projected(pooled)
+        return self._projected(pooled_texts(self, inputs))
 
     def usage(self):
         return 'vectors = model.embed(["A text.", "Another one."])'

@@ -233,8 +233,8 @@ class TokenClassifier(Task):
     def call_packed(self, inputs):
         return self._scores(packed_vectors(self.backbone, inputs))
 
-    def output_of_text(self, values, step, slot):
-        return step.take(values, slot, axis=1)
+    def output_of_text(self, values, step, i):
+        return step.take(values, i, axis=1)
 
     def predicted(self, outputs):
         shape = (len(outputs), self.preprocessor.sequence_length, self.num_classes)

@@ -29,7 +29,10 @@ def assert_apart(step):
         assert start + length <= step.row_length
         used[row, start : start + length] += 1
     assert used.max() == 1
-    assert len(step.texts) <= step.num_slots
+    assert len(step.slots) == len(set(step.slots)) == len(step.texts)
+    assert max(step.slots) < np.prod(step.slots_shape)
+    if len(step.slots_shape) == 2:
+        assert step.rows == tuple(slot // step.slots_shape[1] for slot in step.slots)
 
 
 def test_each_text_lies_in_one_step_and_in_a_place_of_its_own():
@@ -53,7 +56,7 @@ def test_shapes_are_at_most_twelve():
         generator = np.random.default_rng(seed)
         lengths = generator.integers(1, generator.integers(2, 513), generator.integers(1, 60))
         steps = plan_steps(lengths.tolist(), tokens_per_step=1024, longest_row=512)
-        shapes |= {(step.num_rows, step.row_length, step.num_slots) for step in steps}
+        shapes |= {(step.num_rows, step.row_length, step.slots_shape) for step in steps}
     assert len(shapes) <= 12
 
 
@@ -92,7 +95,8 @@ def test_a_batch_keeps_the_order_of_its_texts():
     lengths = realistic_lengths(32)
     batch = plan_batch(lengths, longest_row=512)
     assert batch.texts == tuple(range(32))
-    assert batch.num_slots == 32
+    assert batch.slots == tuple(range(32))
+    assert batch.slots_shape == (32,)
     assert batch.lengths == tuple(lengths)
     assert_apart(batch)
 
@@ -183,6 +187,28 @@ def test_packed_inputs_hold_the_tokens_of_each_text():
         np.testing.assert_array_equal(
             packed["mask_positions"][text], first + arrays["mask_positions"][text]
         )
+
+
+def test_slots_of_a_step_belong_to_rows():
+    arrays = {
+        "token_ids": np.arange(1, 121).reshape(3, 40),
+        "padding_mask": np.ones((3, 40), int),
+        "mask_positions": np.array([[3], [4], [5]]),
+    }
+    [step] = plan_steps([20, 40, 20], tokens_per_step=80, longest_row=40, shortest_text=10)
+    packed = step.pack(arrays)
+    assert (step.num_rows, step.row_length, step.slots_shape) == (2, 40, (2, 4))
+    assert (step.texts, step.slots) == ((1, 0, 2), (0, 4, 5))
+    # Slots without a text point at the first token of their row.
+    np.testing.assert_array_equal(packed[FIRST_TOKENS], [[0, 0, 0, 0], [40, 60, 40, 40]])
+    np.testing.assert_array_equal(packed["padding_mask"], [[2] * 40, [6] * 20 + [7] * 20])
+    np.testing.assert_array_equal(packed["mask_positions"].ravel()[[0, 4, 5]], [4, 43, 65])
+
+
+def test_long_rows_have_no_more_slots_than_usual_ones():
+    steps = plan_steps([500, 300, 250, *[4] * 90], tokens_per_step=1024, longest_row=512)
+    assert {step.row_length for step in steps} == {128, 256, 512}
+    assert {step.slots_shape[1] for step in steps} == {32}
 
 
 def test_values_of_tokens_come_back_as_they_went():

@@ -73,3 +73,39 @@ def test_a_batch_size_limits_what_is_computed_at_once(classifier, texts, monkeyp
     classifier.predict(texts, batch_size=2, verbose=0)
 
     assert max(shapes) <= 2 * 16
+
+
+def shapes_of_last_block(task, monkeypatch):
+    """Returns a list that gets the shape of whatever the last block's feed-forward network sees."""
+    shapes = []
+    block = task.backbone.last_block
+    feed_forward = block.feed_forward
+    monkeypatch.setattr(
+        block,
+        "feed_forward",
+        lambda x, training: shapes.append(x.shape) or feed_forward(x, training),
+    )
+    return shapes
+
+
+def test_the_last_block_computes_the_tokens_that_the_head_reads(classifier, texts, monkeypatch):
+    shapes = shapes_of_last_block(classifier, monkeypatch)
+    [step] = packed_texts.plan_steps([4, 7, 5], tokens_per_step=64)
+    arrays = classifier.preprocessor(["a b", "a b c heaven earth", "a b c"])
+
+    classifier(step.pack(arrays))
+    classifier(packed_texts.packed_batch(classifier, arrays).pack(arrays))
+
+    hidden_dim = classifier.backbone.hidden_dim
+    # A row with its slots, and the three texts of a batch, however many rows they lie in.
+    assert shapes == [(1, 4, hidden_dim), (1, 3, hidden_dim)]
+
+
+def test_the_last_block_computes_all_tokens_where_most_are_read(classifier, monkeypatch):
+    shapes = shapes_of_last_block(classifier, monkeypatch)
+    arrays = classifier.preprocessor(["a"] * 9)
+    batch = packed_texts.plan_batch([3] * 9, longest_text=16, longest_row=16)
+
+    classifier(batch.pack(arrays))
+
+    assert shapes == [(batch.num_rows, 16, classifier.backbone.hidden_dim)]
