@@ -86,8 +86,8 @@ def fused_attention(query, key, value, *, bias=None, mask=None, dropout: float =
     """Returns attention from one kernel, which keeps no scores, or None where there is none for it.
 
     PyTorch has one for everything but dropout on a CPU. JAX has one on a GPU, cuDNN's, for half
-    floats; it drops nothing, and gives a bias no gradient:
-    https://docs.jax.dev/en/latest/_autosummary/jax.nn.dot_product_attention.html
+    floats; it drops nothing, gives a bias no gradient, and has gradients for even lengths alone:
+    https://github.com/jax-ml/jax/blob/main/jax/_src/cudnn/fused_attention_stablehlo.py
 
     Args:
         query: `(batch, heads, query tokens, head_dim)`, scaled.
@@ -103,6 +103,8 @@ def fused_attention(query, key, value, *, bias=None, mask=None, dropout: float =
     if is_torch and dropout and query.device.type == "cpu":
         return None
     if not is_torch and (dropout or bias is not None or not is_half or not _is_jax_on("gpu")):
+        return None
+    if not is_torch and (query.shape[2] % 2 or key.shape[2] % 2):
         return None
     if mask is not None:
         query, bias = _masked_by_bias(query, bias, keras.ops.expand_dims(mask, 1))

@@ -105,6 +105,18 @@ def test_jax_has_no_kernel_for_what_it_would_compute_wrongly_or_not_at_all(rando
     assert fused_attention(*(ops.cast(x, "float32") for x in (query, key, value))) is None
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's kernel")
+@pytest.mark.parametrize(("queries", "tokens"), [(5, 8), (6, 9)])
+def test_jax_has_no_kernel_for_odd_lengths(random, monkeypatch, queries, tokens):
+    # As on a GPU, whose kernel cannot be computed backwards then.
+    monkeypatch.setattr("clozework.kernels._is_jax_on", lambda platform: True)
+    query, key = (random.normal(size=(1, 2, length, 8)) for length in (queries, tokens))
+    query, key = (ops.cast(x, "bfloat16") for x in (query, key))
+
+    assert fused_attention(query, key, key) is None
+    assert fused_attention(query[:, :, :4], key[:, :, :8], key[:, :, :8]) is not None
+
+
 @pytest.mark.parametrize("kind", ["plain", "rotary", "biased", "disentangled"])
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's kernel")
 def test_a_layer_has_the_outputs_and_gradients_that_it_has_step_by_step(kind, random, steps):
