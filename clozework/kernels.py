@@ -102,10 +102,11 @@ def fused_attention(query, key, value, *, bias=None, mask=None, dropout: float =
     is_half = keras.backend.standardize_dtype(query.dtype) in ("float16", "bfloat16")
     if is_torch and dropout and query.device.type == "cpu":
         return None
-    if not is_torch and (dropout or bias is not None or not is_half or not _is_jax_on("gpu")):
-        return None
-    if not is_torch and (query.shape[2] % 2 or key.shape[2] % 2):
-        return None
+    if not is_torch:
+        if dropout or bias is not None or not is_half or not _is_jax_on("gpu"):
+            return None
+        if query.shape[2] % 2 or key.shape[2] % 2:
+            return None
     if mask is not None:
         query, bias = _masked_by_bias(query, bias, keras.ops.expand_dims(mask, 1))
     if is_torch:

@@ -73,16 +73,15 @@ class PackedRows:
             through all rows, as `mask_positions` `(slots, masks)` do. Slots without a text point at
             the first token of their row.
         """
-        slots = list(self.slots)
         first_tokens = self._first_tokens()
-        packed: dict[str, np.ndarray] = {FIRST_TOKENS: first_tokens.reshape(self.slots_shape)}
+        packed: dict[str, np.ndarray] = {FIRST_TOKENS: first_tokens}
         for name, values in arrays.items():
             if name == "padding_mask":
                 packed[name] = self._spread(lambda i: self.slots[i] + 2, "int32")
             elif name == "mask_positions":
-                positions = np.zeros((len(first_tokens), values.shape[1]), "int32")
-                positions[slots] = values[list(self.texts)]
-                packed[name] = positions + first_tokens[:, None]
+                positions = np.zeros((first_tokens.size, values.shape[1]), "int32")
+                positions[list(self.slots)] = values[list(self.texts)]
+                packed[name] = positions + first_tokens.reshape(-1, 1)
             else:
                 packed[name] = self.spread(values)
         return packed
@@ -110,7 +109,7 @@ class PackedRows:
             first_tokens += self.row_length * np.arange(self.num_rows, dtype="int32")[:, None]
         starts = np.asarray(self.rows) * self.row_length + np.asarray(self.starts)
         np.put(first_tokens, self.slots, starts)
-        return first_tokens.ravel()
+        return first_tokens
 
     def _spread(self, values_of, dtype) -> np.ndarray:
         spread = np.zeros((self.num_rows, self.row_length), dtype)

@@ -126,7 +126,7 @@ class DisentangledSelfAttention(ScoredSelfAttention):
 
     def call(self, inputs, rel_embeddings, attention_mask=None, training=None, queries=ALL_TOKENS):
         query, key, value = self.projected(inputs, self._scale, queries)
-        if queries is ALL_TOKENS:
+        if queries.positions is None:
             bias = self._position_scores(query, key, rel_embeddings)
         else:
             places = queries.places(key.shape[2])
@@ -214,6 +214,8 @@ class DisentangledAttentionEncoder(TransformerBlock):
     >>> layer(np.zeros((1, 5, 8)), rel_embeddings=np.zeros((8, 8))).shape
     (1, 5, 8)
     """
+
+    has_query_tokens = True
 
     def __init__(
         self,

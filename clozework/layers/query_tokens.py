@@ -8,7 +8,9 @@ from typing import Any
 
 from keras import ops
 
+from clozework.errors import ConfigError
 from clozework.layers.text_masks import attention_mask_between
+from clozework.layers.transformer_block import TransformerBlock
 
 __all__ = ["ALL_TOKENS", "QueryTokens", "query_tokens", "query_tokens_of"]
 
@@ -26,13 +28,13 @@ class QueryTokens:
 
     def grouped(self, x):
         """Returns values of tokens `(rows, tokens, ...)` as `(groups, tokens, ...)`."""
-        if self.positions is None or x is None:
+        if self.positions is None:
             return x
         return ops.reshape(x, (self.positions.shape[0], -1, *x.shape[2:]))
 
     def taken(self, x):
         """Returns the queries' part of values of tokens, `(groups, queries, ...)`."""
-        if self.positions is None or x is None:
+        if self.positions is None:
             return x
         return ops.take(ops.reshape(x, (-1, *x.shape[2:])), self.positions, axis=0)
 
@@ -62,13 +64,16 @@ _QUERIES: ContextVar[Mapping[int, QueryTokens] | None] = ContextVar("query token
 def query_tokens(block, positions):
     """Within it, a block of an encoder gives the vectors of some tokens alone.
 
-    For the last block of a model, which makes the vectors that nobody reads, too. The shapes of all
-    inputs have to be known, and no `attention_mask` goes to the block.
+    For the last block of a model, whose outputs no other block needs. The shapes of all inputs have
+    to be known, and no `attention_mask` goes to the block.
 
     Args:
-        block: A `TransformerEncoder` or one of its relatives.
+        block: A `TransformerEncoder`, `DisentangledAttentionEncoder` or `BiasedTransformerEncoder`.
         positions: int32 `(groups, queries)`; see `QueryTokens`. The block's outputs are
             `(groups, queries, hidden_dim)`.
+
+    Raises:
+        ConfigError: If it is another kind of block, which would compute all tokens.
 
     Example:
     >>> from clozework.layers import TransformerEncoder
@@ -78,6 +83,11 @@ def query_tokens(block, positions):
     >>> outputs.shape
     (2, 1, 8)
     """
+    if not (isinstance(block, TransformerBlock) and block.has_query_tokens):
+        raise ConfigError(
+            f"A {type(block).__name__} computes all tokens. `query_tokens` is for "
+            f"TransformerEncoder, DisentangledAttentionEncoder, BiasedTransformerEncoder."
+        )
     token = _QUERIES.set({**(_QUERIES.get() or {}), id(block): QueryTokens(positions)})
     try:
         yield

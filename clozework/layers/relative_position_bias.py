@@ -112,8 +112,9 @@ class BiasedSelfAttention(ScoredSelfAttention):
 
     def call(self, inputs, position_bias, attention_mask=None, training=None, queries=ALL_TOKENS):
         query, key, value = self.projected(inputs, 1.0 / math.sqrt(self.head_dim), queries)
-        bias = ops.expand_dims(position_bias, 0)
-        if queries is not ALL_TOKENS:
+        if queries.positions is None:
+            bias = ops.expand_dims(position_bias, 0)
+        else:
             bias = _bias_at(queries.places(key.shape[2]), position_bias, key.shape[2])
         return self.joined(query, key, value, bias, attention_mask, training)
 
@@ -134,6 +135,8 @@ class BiasedTransformerEncoder(TransformerBlock):
     >>> layer(np.zeros((1, 5, 8)), position_bias=np.zeros((2, 5, 5))).shape
     (1, 5, 8)
     """
+
+    has_query_tokens = True
 
     def make_self_attention(self, hidden_dim):
         return BiasedSelfAttention(

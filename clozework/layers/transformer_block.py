@@ -1,5 +1,7 @@
 """What the blocks of transformers have in common."""
 
+from typing import ClassVar
+
 import keras
 
 from clozework.errors import ConfigError
@@ -16,6 +18,9 @@ class TransformerBlock(keras.layers.Layer):
     Abstract: a subclass gives `make_self_attention` and `call`. The attributes' names are part of
     the format of stored weights.
     """
+
+    # Whether it can compute some tokens alone; see `query_tokens`.
+    has_query_tokens: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -38,6 +38,8 @@ class TransformerEncoder(TransformerBlock):
     (1, 5, 8)
     """
 
+    has_query_tokens = True
+
     def make_self_attention(self, hidden_dim):
         return HeadsFirstAttention(
             num_heads=self.num_heads,

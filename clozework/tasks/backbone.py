@@ -86,9 +86,13 @@ class Backbone(RecordedModel):
 
     @property
     def last_block(self) -> TransformerBlock | None:
-        """The block whose outputs are the vectors of the tokens, and nothing else; None without."""
+        """The block that makes the vectors of the tokens, if `query_tokens` is for it; or None."""
         vectors = self.token_vectors(self.output)
-        blocks = (layer for layer in self.layers if isinstance(layer, TransformerBlock))
+        blocks = (
+            layer
+            for layer in self.layers
+            if isinstance(layer, TransformerBlock) and layer.has_query_tokens
+        )
         # A block that is called several times has the output of its first call.
         return next((block for block in blocks if block.output is vectors), None)
 

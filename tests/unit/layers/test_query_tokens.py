@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from clozework.errors import ConfigError
 from clozework.layers import (
     BiasedTransformerEncoder,
+    Dense,
     DisentangledAttentionEncoder,
+    TransformerDecoder,
     TransformerEncoder,
     query_tokens,
 )
@@ -79,3 +82,9 @@ def test_without_a_padding_mask_queries_attend_to_all_tokens_of_their_row():
         outputs = numpy(block(X))
     expected = numpy(block(X)).reshape(80, 8)[FIRST_TOKENS]
     np.testing.assert_allclose(outputs, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("made", [lambda: TransformerDecoder(16, 2), lambda: Dense(8)])
+def test_what_computes_all_tokens_is_refused(made):
+    with pytest.raises(ConfigError, match="computes all tokens"), query_tokens(made(), ANY_TOKENS):
+        pass

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from clozework import models
 from clozework.tasks import packed_texts
 from tests.unit.tasks.tiny_models import tiny_classifier
 
@@ -109,3 +110,12 @@ def test_the_last_block_computes_all_tokens_where_most_are_read(classifier, monk
     classifier(batch.pack(arrays))
 
     assert shapes == [(batch.num_rows, 16, classifier.backbone.hidden_dim)]
+
+
+def test_only_a_block_that_is_called_once_and_can_compute_some_tokens_is_the_last():
+    sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 16}
+    bert = models.BertBackbone(9, **sizes)
+    assert bert.last_block is bert.transformer_layers[-1]
+    # ALBERT's only block is called again and again, and BART's last one is a decoder's.
+    assert models.AlbertBackbone(9, embedding_dim=8, **sizes).last_block is None
+    assert models.BartBackbone(9, **sizes).last_block is None
