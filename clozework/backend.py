@@ -6,14 +6,18 @@ What is computed differently stands in `kernels`.
 import contextlib
 import functools
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 from clozework.caches import cache_directory
+from clozework.openvino_graphs import OpenVINOGraphs, openvino_constant
 
 __all__ = [
     "allocate_variables",
     "compiled_program",
     "computed_once",
     "configure_backend",
+    "custom_gradient",
     "fill_variable",
     "has_accelerator",
     "known_values",
@@ -108,16 +112,22 @@ def unallocated_variables():
 
 def fill_variable(variable, value) -> None:
     """Gives a variable its value, whether it has memory yet or not."""
-    import keras
-
     if variable._value is not None:
         variable.assign(value)
         return
     usual = variable._initializer
-    variable._initializer = lambda shape, dtype: keras.ops.convert_to_tensor(value, dtype)
+    variable._initializer = lambda shape, dtype: _tensor(value, dtype)
     variable._deferred_initialize()
     # The value would be kept in memory a second time.
     variable._initializer = usual
+
+
+def _tensor(value, dtype):
+    import keras
+
+    if keras.backend.backend() == "openvino":
+        return openvino_constant(value, dtype)
+    return keras.ops.convert_to_tensor(value, dtype)
 
 
 def allocate_variables(model) -> None:
@@ -127,16 +137,19 @@ def allocate_variables(model) -> None:
             variable._deferred_initialize()
 
 
-def compiled_program(function, *, read, changed):
+def compiled_program(function, *, read, changed, open_axes=0) -> Callable[..., Any]:
     """Returns `program(arrays, **options)`, which computes `function(arrays, **options)`.
 
     JAX compiles it once for each shape of the arrays and each choice of options, which can be
-    hashed; weights are handed to the program, so that it holds none. PyTorch runs it as it is,
-    without gradients.
+    hashed; weights are handed to the program, so that it holds none. OpenVINO compiles functions
+    of rows, with their weights. Else it is run as it is, on PyTorch without gradients.
 
     Args:
         function: Takes a dict of arrays; its variables are those below.
         read, changed: Functions that return the variables it reads, and those it assigns.
+        open_axes: How many of the first axes of all arrays may have any length: 1 for rows, 2 for
+            rows and tokens; 0 as well for what has a loop, changes something or draws random
+            numbers.
     """
     import keras
 
@@ -144,6 +157,8 @@ def compiled_program(function, *, read, changed):
         import torch
 
         return torch.no_grad()(function)
+    if keras.backend.backend() == "openvino" and open_axes:
+        return OpenVINOGraphs(function, read, open_axes=open_axes)
     if keras.backend.backend() != "jax":
         return function
     import jax
@@ -167,6 +182,15 @@ def compiled_program(function, *, read, changed):
         return outputs
 
     return program
+
+
+def custom_gradient(function):
+    """Returns `keras.ops.custom_gradient(function)`; OpenVINO has no gradients, and warns."""
+    import keras
+
+    if keras.backend.backend() == "openvino":
+        return lambda *args: function(*args)[0]
+    return keras.ops.custom_gradient(function)
 
 
 def computed_once(tree):

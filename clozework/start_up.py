@@ -7,7 +7,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder
 from importlib.util import LazyLoader
 
-__all__ = ["collection_paused", "load_lazily"]
+__all__ = ["collection_paused", "load_lazily", "old_objects_kept"]
 
 # Name -> what is imported for it, which together takes longer than Keras itself.
 _SELDOM_USED = {
@@ -54,3 +54,21 @@ def collection_paused():
             gc.freeze()
             gc.unfreeze()
         gc.enable()
+
+
+@contextlib.contextmanager
+def old_objects_kept():
+    """Within it, a search for garbage looks at new objects alone.
+
+    Keras searches whenever a variable of a layer is deleted, which is the time that it takes to
+    round weights: https://github.com/keras-team/keras/blob/v3.15.1/keras/src/layers/layer.py
+    Nothing changes where somebody has frozen objects of theirs, which would be thawed.
+    """
+    if gc.get_freeze_count():
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

@@ -5,7 +5,14 @@ from typing import Any
 
 from benchmarks.processes import Job
 
-__all__ = ["CLOZEWORK", "CLOZEWORK_ON_TORCH", "KERAS_HUB", "TRANSFORMERS", "Library"]
+__all__ = [
+    "CLOZEWORK",
+    "CLOZEWORK_ON_OPENVINO",
+    "CLOZEWORK_ON_TORCH",
+    "KERAS_HUB",
+    "TRANSFORMERS",
+    "Library",
+]
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,9 @@ class Library:
 CLOZEWORK = Library("clozework", "clozework_tasks", ("keras", "jax"), {"KERAS_BACKEND": "jax"})
 CLOZEWORK_ON_TORCH = Library(
     "clozework_torch", "clozework_tasks", ("keras", "torch"), {"KERAS_BACKEND": "torch"}
+)
+CLOZEWORK_ON_OPENVINO = Library(
+    "clozework_openvino", "clozework_tasks", ("keras", "openvino"), {"KERAS_BACKEND": "openvino"}
 )
 KERAS_HUB = Library(
     "keras_hub", "keras_hub_tasks", ("keras-hub", "keras", "jax"), {"KERAS_BACKEND": "jax"}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from benchmarks.comparisons.comparison import OURS, Comparison, Peer, Plan
 from benchmarks.comparisons.libraries import (
     CLOZEWORK,
+    CLOZEWORK_ON_OPENVINO,
     CLOZEWORK_ON_TORCH,
     KERAS_HUB,
     TRANSFORMERS,
@@ -16,7 +17,7 @@ __all__ = ["PADDING_IDS", "predict_deberta", "predict_precisions", "predict_robe
 
 # The id of padding, by model.
 PADDING_IDS = {"roberta_base": 1, "deberta_v3_base": 0}
-_OWN = {"jax": CLOZEWORK, "torch": CLOZEWORK_ON_TORCH}
+_OWN = {"jax": CLOZEWORK, "torch": CLOZEWORK_ON_TORCH, "openvino": CLOZEWORK_ON_OPENVINO}
 _SORTED_32 = {"is_sorted": True, "batch_size": 32}
 _UNSORTED_32 = {"is_sorted": False, "batch_size": 32}
 _BUDGET = {"is_sorted": True, "budget": 2048}
@@ -84,6 +85,9 @@ def predict_precisions(plan: Plan) -> Comparison:
             peers.own("float32"),
             peers.own("bfloat16", dtype="bfloat16"),
             peers.own("int8", quantization="int8"),
+            peers.own("float32 on OpenVINO", backend="openvino"),
+            peers.own("bfloat16 on OpenVINO", backend="openvino", dtype="bfloat16"),
+            peers.own("int8 on OpenVINO", backend="openvino", quantization="int8"),
             peers.own("float32 on PyTorch", backend="torch"),
             peers.own("bfloat16 on PyTorch", backend="torch", dtype="bfloat16"),
             peers.own("int8 on PyTorch", backend="torch", quantization="int8"),
@@ -102,7 +106,12 @@ def predict_precisions(plan: Plan) -> Comparison:
 
 
 def _own(peers: "_Peers") -> tuple[Peer, ...]:
-    return (peers.own("predict"), peers.own("predict on PyTorch", backend="torch"), peers.limit())
+    return (
+        peers.own("predict"),
+        peers.own("predict on OpenVINO", backend="openvino"),
+        peers.own("predict on PyTorch", backend="torch"),
+        peers.limit(),
+    )
 
 
 def _plain(peers: "_Peers") -> tuple[Peer, ...]:

@@ -1,7 +1,12 @@
 """From a new process to its first answer."""
 
 from benchmarks.comparisons.comparison import OURS, Comparison, Peer, Plan
-from benchmarks.comparisons.libraries import CLOZEWORK, KERAS_HUB, TRANSFORMERS
+from benchmarks.comparisons.libraries import (
+    CLOZEWORK,
+    CLOZEWORK_ON_OPENVINO,
+    KERAS_HUB,
+    TRANSFORMERS,
+)
 
 __all__ = ["start"]
 
@@ -16,6 +21,7 @@ def start(plan: Plan) -> Comparison:
     one_by_one = {"is_compiled": False, "is_sorted": False, "batch_size": 1, "padding_id": 1}
     jobs = {
         OURS: CLOZEWORK.job("classifier", settings),
+        f"{OURS} on OpenVINO": CLOZEWORK_ON_OPENVINO.job("classifier", settings),
         "transformers pipeline": TRANSFORMERS.job("pipeline", settings),
         "transformers model and tokenizer": TRANSFORMERS.job(
             "classifier", {**settings, **one_by_one}

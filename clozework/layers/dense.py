@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from clozework.backend import computed_once
+from clozework.backend import computed_once, custom_gradient
 from clozework.kernels import (
     activate,
     einsum,
@@ -178,7 +178,7 @@ def _int8_outputs(layer, inputs, *, num_summed: int):
     shape = (math.prod(layer._kernel.shape[:num_summed]), -1)
     of_rows, of_columns = ops.shape(inputs)[:-num_summed], layer._kernel.shape[num_summed:]
 
-    @ops.custom_gradient
+    @custom_gradient
     def product(x, kernel, scale, *bias):
         def gradients(*args, upstream=None):
             upstream = args[0] if upstream is None else upstream

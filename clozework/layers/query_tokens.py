@@ -28,7 +28,8 @@ class QueryTokens:
 
     def grouped(self, x):
         """Returns values of tokens `(rows, tokens, ...)` as `(groups, tokens, ...)`."""
-        if self.positions is None:
+        # A number of groups that is not known is that of the rows.
+        if self.positions is None or self.positions.shape[0] == x.shape[0]:
             return x
         return ops.reshape(x, (self.positions.shape[0], -1, *x.shape[2:]))
 
@@ -50,8 +51,10 @@ class QueryTokens:
 
     def places(self, num_tokens: int):
         """Returns where queries stand in their groups of so many tokens, `(groups, queries)`."""
-        groups = ops.arange(self.positions.shape[0], dtype="int32")
-        return ops.cast(self.positions, "int32") - num_tokens * ops.expand_dims(groups, 1)
+        positions = ops.cast(self.positions, "int32")
+        # Counted along the axis, whose length need not be known.
+        groups = ops.cumsum(ops.ones_like(positions[:, :1]), axis=0) - 1
+        return positions - num_tokens * groups
 
 
 ALL_TOKENS = QueryTokens()

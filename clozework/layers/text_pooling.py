@@ -73,21 +73,19 @@ class TextPooling(keras.layers.Layer):
         vectors = ops.reshape(inputs, (-1, inputs.shape[-1]))
         if self.mode == "cls":
             return ops.take(vectors, first_tokens, axis=0)
-        num_texts = first_tokens.shape[0]
+        num_texts = ops.shape(first_tokens)[0]
         numbers = ops.reshape(ops.cast(padding_mask, "int32"), (-1,))
         # Padding is a text of its own, the last one.
         texts = ops.where(ops.greater(numbers, 0), numbers - 2, num_texts)
-        ones = ops.ones((vectors.shape[0], 1), "float32")
-        counts = ops.segment_sum(ones, texts, num_segments=num_texts + 1)[:num_texts]
+        ones = ops.ones_like(vectors[:, :1], "float32")
+        counts = _by_text(ops.segment_sum, ones, texts, num_texts)
         if self.mode == "lasttoken":
             last = ops.cast(first_tokens, "int32") + ops.cast(counts[:, 0], "int32") - 1
             pooled = ops.take(vectors, ops.maximum(last, 0), axis=0)
         elif self.mode == "max":
-            x = ops.cast(vectors, "float32")
-            pooled = ops.segment_max(x, texts, num_segments=num_texts + 1)[:num_texts]
+            pooled = _by_text(ops.segment_max, ops.cast(vectors, "float32"), texts, num_texts)
         else:
-            x = ops.cast(vectors, "float32")
-            sums = ops.segment_sum(x, texts, num_segments=num_texts + 1)[:num_texts]
+            sums = _by_text(ops.segment_sum, ops.cast(vectors, "float32"), texts, num_texts)
             pooled = sums / ops.maximum(counts, 1.0)
         pooled = ops.where(ops.greater(counts, 0), pooled, ops.zeros_like(pooled))
         return ops.cast(pooled, self.compute_dtype)
@@ -97,3 +95,20 @@ class TextPooling(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "mode": self.mode}
+
+
+def _by_text(reduce, x, texts, num_texts):
+    """Returns what a reduction of segments makes of the tokens of each text but the last.
+
+    Args:
+        reduce: `ops.segment_sum`, say.
+        x: `(tokens, features)`.
+        texts: `(tokens,)`, up to the number of texts, which is padding.
+        num_texts: A number, or a tensor where it is not known before the program runs.
+    """
+    if isinstance(num_texts, int):
+        return reduce(x, texts, num_segments=num_texts + 1)[:num_texts]
+    # One more token of padding, as the highest number says how many segments there are.
+    x = ops.concatenate([x, ops.zeros_like(x[:1])])
+    texts = ops.concatenate([texts, ops.reshape(num_texts, (1,))])
+    return reduce(x, texts)[:-1]

@@ -79,6 +79,8 @@ class DistilBertBackbone(Backbone):
     (1, 4, 8)
     """
 
+    has_open_row_length = True
+
     def __init__(
         self,
         vocabulary_size,

@@ -69,6 +69,8 @@ class ModernBertBackbone(Backbone):
     (1, 4, 8)
     """
 
+    has_open_row_length = True
+
     def __init__(
         self,
         vocabulary_size,

@@ -81,6 +81,8 @@ class RobertaBackbone(Backbone):
     (1, 4, 8)
     """
 
+    has_open_row_length = True
+
     def __init__(
         self,
         vocabulary_size,

@@ -46,6 +46,8 @@ class Backbone(RecordedModel):
         "decoder_token_ids": "vocabulary_size",
         "segment_ids": "num_segments",
     }
+    # Whether nothing in it asks for the length of a row before the program runs.
+    has_open_row_length: ClassVar[bool] = False
 
     def __init__(self, *args, dtype=None, **kwargs):
         super().__init__(*args, **kwargs)

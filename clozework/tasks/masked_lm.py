@@ -204,8 +204,10 @@ class MaskedLM(Task):
                 f"{self.name!r} takes 'mask_positions', too: the positions `(batch, masks)` of the "
                 f"tokens to predict. Received: {', '.join(map(repr, inputs))}."
             )
-        lowest, highest = known_range("`mask_positions`", inputs["mask_positions"]) or (0, 0)
-        shape = np.shape(inputs["token_ids"])
+        known = known_range("`mask_positions`", inputs["mask_positions"])
+        if known is None:
+            return
+        (lowest, highest), shape = known, np.shape(inputs["token_ids"])
         # In packed rows they count through all of them.
         tokens = shape[0] * shape[1] if FIRST_TOKENS in inputs else shape[-1]
         if lowest < 0 or (tokens is not None and highest >= tokens):
@@ -219,7 +221,7 @@ class MaskedLM(Task):
         of_all_rows = keras.ops.reshape(vectors, (1, -1, vectors.shape[-1]))
         positions = inputs["mask_positions"]
         outputs = self.masked_lm_head(of_all_rows, keras.ops.reshape(positions, (1, -1)))
-        return keras.ops.reshape(outputs, (-1, positions.shape[1], outputs.shape[-1]))
+        return keras.ops.reshape(outputs, (-1, keras.ops.shape(positions)[1], outputs.shape[-1]))
 
     def prepare_labels(self, y):
         if y is None:

@@ -62,7 +62,8 @@ def first_vectors(backbone, inputs: Mapping[str, Any]):
     # Texts in their order, which may lie in any of the rows, attend to all of these.
     positions = first_tokens if len(first_tokens.shape) == 2 else ops.expand_dims(first_tokens, 0)
     block = backbone.last_block
-    if block is None or positions.shape[1] > tokens // 2:
+    # Neither number is known where a program takes rows of any length.
+    if block is None or (tokens is not None and positions.shape[1] > tokens // 2):
         return vectors_at(packed_vectors(backbone, inputs), first_tokens_of(inputs))
     with query_tokens(block, positions):
         vectors = packed_vectors(backbone, inputs)

@@ -31,6 +31,7 @@ class PackingModel(RecordedModel):
             lambda packed: self(packed, training=False),
             read=lambda: self.variables,
             changed=lambda: (),
+            open_axes=2 if self.backbone.has_open_row_length else 1,
         )
 
     def call(self, inputs, training=None, mask=None):

@@ -22,6 +22,7 @@ class PooledOutputBackbone(Backbone):
     """
 
     input_names = ("token_ids", "segment_ids", "padding_mask")
+    has_open_row_length = True
 
     def make_embeddings(
         self,

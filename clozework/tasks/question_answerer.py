@@ -161,11 +161,14 @@ class QuestionAnswerer(Task):
     def call_packed(self, inputs):
         scores = self._scores(packed_vectors(self.backbone, inputs))
         first_tokens, numbers = first_tokens_of(inputs), inputs["padding_mask"]
-        places = keras.ops.expand_dims(first_tokens, 1) + keras.ops.arange(numbers.shape[1])
-        places = keras.ops.minimum(places, numbers.shape[0] * numbers.shape[1] - 1)
+        rows, tokens = keras.ops.shape(numbers)
+        # Counted along axes, whose lengths need not be known.
+        steps = keras.ops.cumsum(keras.ops.ones_like(numbers[:1]), axis=1) - 1
+        places = keras.ops.expand_dims(first_tokens, 1) + steps
+        places = keras.ops.minimum(places, rows * tokens - 1)
         # As wide as a row, with the tokens of one text in each.
         scores = keras.ops.transpose(vectors_at(scores, places), (0, 2, 1))
-        texts = keras.ops.arange(2, 2 + first_tokens.shape[0], dtype="int32")
+        texts = keras.ops.cumsum(keras.ops.ones_like(first_tokens)) + 1
         numbers = keras.ops.take(keras.ops.reshape(numbers, (-1,)), places)
         is_own = keras.ops.equal(numbers, keras.ops.expand_dims(texts, 1))
         return keras.ops.where(keras.ops.expand_dims(is_own, 1), scores, _LOWEST)

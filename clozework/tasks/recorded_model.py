@@ -9,6 +9,8 @@ import keras
 
 from clozework.backend import values_kept
 from clozework.layers import ReversibleEmbedding
+from clozework.openvino_graphs import OpenVINOGraph, OpenVINOGraphs
+from clozework.start_up import old_objects_kept
 from clozework.tasks.arguments import recorded_arguments
 
 __all__ = ["RecordedModel"]
@@ -25,6 +27,8 @@ class RecordedModel(keras.Model):
     arguments: dict[str, Any]
     # Argument that may be None -> the one whose value it then has.
     same_by_default: ClassVar[Mapping[str, str]] = {}
+    _openvino_graphs: OpenVINOGraphs | None = None
+    _openvino_graph: OpenVINOGraph
 
     def __new__(cls, *args, **kwargs):
         instance = super().__new__(cls, *args, **kwargs)
@@ -57,7 +61,7 @@ class RecordedModel(keras.Model):
             mode: `"int8"`, `"int4"` or `"float8"`; a preset can hold these.
             **kwargs: `filters`, `config`.
         """
-        with self._in_use, warnings.catch_warnings():
+        with self._in_use, old_objects_kept(), warnings.catch_warnings():
             # Keras says of each dropout and each sum that it has nothing to round.
             warnings.filterwarnings("ignore", message=".*does not have a `quantize` method")
             # Embeddings stay as they are where 8 bits are floats.
@@ -94,6 +98,23 @@ class RecordedModel(keras.Model):
         """See `keras.Model.predict_on_batch`."""
         with self._in_use, values_kept(self):
             return super().predict_on_batch(*args, **kwargs)
+
+    def _get_compiled_model(self, data):
+        """Called by Keras's trainer for OpenVINO, which would compute float32 in bfloat16.
+
+        Nor would it see that weights have changed:
+        https://github.com/keras-team/keras/blob/v3.15.1/keras/src/backend/openvino/trainer.py
+        """
+        if self._openvino_graphs is None:
+            self._openvino_graphs = OpenVINOGraphs(
+                lambda x: self(x, training=False), read=lambda: self.variables, open_axes=1
+            )
+        self._openvino_graph = self._openvino_graphs.of(data)
+        return self._openvino_graph.model
+
+    def _unpack_inference_outputs(self, all_outputs):
+        """Called by Keras's trainer for OpenVINO with what the compiled model has computed."""
+        return self._openvino_graph.outputs_of(all_outputs)
 
 
 def _give_each_layer_its_policy(model) -> None:

@@ -67,7 +67,7 @@ def test_collection_that_was_off_before_stays_off():
         gc.enable()
 
 
-# Other packages freeze objects, too, so that these two need a process of their own.
+# Other packages freeze objects, too, so that these need a process of their own.
 def test_what_was_made_in_a_pause_is_not_looked_at_for_being_young():
     lines = printed(
         "import gc\nfrom clozework.start_up import collection_paused\n"
@@ -96,3 +96,25 @@ def test_garbage_of_a_pause_is_collected_in_the_end():
         freed = weakref.ref(Node())
     gc.collect()
     assert freed() is None
+
+
+def test_a_search_among_new_objects_finds_no_old_garbage():
+    lines = printed(
+        "import gc, weakref\nfrom clozework.start_up import old_objects_kept\n"
+        "class Node:\n    def __init__(self):\n        self.itself = self\n"
+        "gc.collect()\nold = weakref.ref(Node())\n"
+        "with old_objects_kept():\n    new = weakref.ref(Node())\n    gc.collect()\n"
+        "    print(old() is None, new() is None)\n"
+        "gc.collect()\nprint(old() is None)"
+    )
+    assert lines == ["False True", "True"]
+
+
+def test_objects_that_somebody_froze_are_not_thawed():
+    lines = printed(
+        "import gc\nfrom clozework.start_up import old_objects_kept\n"
+        "gc.freeze()\nnum_frozen = gc.get_freeze_count()\n"
+        "with old_objects_kept():\n    pass\n"
+        "print(gc.get_freeze_count() == num_frozen > 0)"
+    )
+    assert lines == ["True"]
