@@ -10,10 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from clozework.caches import cache_directory
+from clozework.errors import ConfigError
 from clozework.openvino_graphs import OpenVINOGraphs, openvino_constant
 
 __all__ = [
     "allocate_variables",
+    "check_can_train",
     "compiled_program",
     "computed_once",
     "configure_backend",
@@ -60,6 +62,18 @@ def configure_backend() -> None:
         # The default of one second would leave out most of the many small programs of a start.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def check_can_train() -> None:
+    """Raises `ConfigError` on a backend that computes no gradients."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend in ("openvino", "numpy"):
+        raise ConfigError(
+            f"The backend {backend!r} computes answers but trains nothing. Train in a process with "
+            f"the environment variable KERAS_BACKEND=jax, or torch."
+        )
 
 
 def known_values(x):

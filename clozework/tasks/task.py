@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from clozework.backend import unused_weights_allowed
+from clozework.backend import check_can_train, unused_weights_allowed
 from clozework.data import (
     make_dataset,
     named_texts,
@@ -158,8 +158,9 @@ class Task(PackingModel):
 
         Raises:
             InputError: If examples, labels or weights cannot be used.
-            ConfigError: If an option cannot be, such as a `batch_size` of 0.
+            ConfigError: If an option cannot be, such as a `batch_size` of 0; on OpenVINO.
         """
+        check_can_train()
         x, y = self.prepare_examples(x, y)
         if validation_split:
             (x, y, sample_weight), validation_data = split_validation(
@@ -179,11 +180,10 @@ class Task(PackingModel):
             epochs=1 if steps_per_epoch else epochs,
         )
         if validation_data is not None:
+            size = _validation_batch_size(validation_data, validation_batch_size, batch_size)
             validation_data = self._dataset(
                 *keras.utils.unpack_x_y_sample_weight(validation_data),
-                batch_size=_validation_batch_size(
-                    validation_data, validation_batch_size, batch_size
-                ),
+                batch_size=size,
                 epochs=1 if validation_steps else epochs,
             )
         self.learn_labels(dataset, validation_data)
@@ -231,6 +231,7 @@ class Task(PackingModel):
 
     def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """Trains on one batch; arguments as in `keras.Model.train_on_batch`."""
+        check_can_train()
         batch = self._one_batch(x, y, sample_weight, self._training_batch)
         with unused_weights_allowed():
             return super().train_on_batch(*batch, **kwargs)

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "start_up": set(),
     "reading_ahead": set(),
     "openvino_graphs": set(),
-    "backend": {"caches", "openvino_graphs"},
+    "backend": {"caches", "errors", "openvino_graphs"},
     "kernels": set(),
     "chosen_backend": {"errors"},
     **dict.fromkeys(ISLANDS, BOTTOM),

@@ -20,6 +20,7 @@ SCRIPT = """
 import sys
 import numpy as np
 from clozework import models, samplers
+from clozework.errors import ConfigError
 import keras
 directory, prompts, texts = sys.argv[1], {prompts!r}, {texts!r}
 classifier = models.TextClassifier.from_preset(directory + "/classifier")
@@ -29,6 +30,13 @@ generated = []
 for sampler in ("greedy", samplers.BeamSampler(2)):
     causal_lm.compile(sampler=sampler)
     generated += causal_lm.generate(prompts, max_length=14, stop_token_ids=None)
+refused = []
+can_train = keras.backend.backend() != "openvino"
+for train in () if can_train else (classifier.fit, classifier.train_on_batch):
+    try:
+        train(texts, [0, 1, 2])
+    except ConfigError as error:
+        refused.append(str(error))
 half = models.TextClassifier.from_preset(directory + "/classifier", dtype="bfloat16")
 np.savez(
     directory + "/results.npz",
@@ -36,6 +44,7 @@ np.savez(
     logits=keras.ops.convert_to_numpy(classifier(inputs)),
     classes=[found[0].label for found in classifier.classify(texts)],
     generated=generated,
+    refused=refused,
     half_weights=np.asarray(half.backbone.token_embedding.get_weights()[0]).astype("float32"),
     half_logits=np.asarray(half.predict(texts, verbose=0)).astype("float32"),
 )
@@ -74,6 +83,10 @@ def test_openvino_gives_what_other_backends_give(tmp_path):
     np.testing.assert_allclose(found["logits"], expected["logits"], rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(found["classes"], expected["classes"])
     np.testing.assert_array_equal(found["generated"], expected["generated"])
+    assert len(found["refused"]) == 2
+    assert all(
+        "'openvino' computes answers but trains nothing" in told for told in found["refused"]
+    )
     np.testing.assert_array_equal(found["half_weights"], expected["half_weights"])
     # The sums of bfloat16 are rounded at other places.
     np.testing.assert_allclose(found["half_logits"], expected["half_logits"], rtol=0, atol=0.03)
