@@ -61,9 +61,9 @@ def first_vectors(backbone, inputs: Mapping[str, Any]):
     first_tokens, tokens = inputs[FIRST_TOKENS], inputs["padding_mask"].shape[1]
     # Texts in their order, which may lie in any of the rows, attend to all of these.
     positions = first_tokens if len(first_tokens.shape) == 2 else ops.expand_dims(first_tokens, 0)
-    block = backbone.last_block
-    # Neither number is known where a program takes rows of any length.
-    if block is None or (tokens is not None and positions.shape[1] > tokens // 2):
+    block, slots = backbone.last_block, positions.shape[1]
+    # Numbers that a program leaves open are not known.
+    if block is None or (None not in (slots, tokens) and slots > tokens // 2):
         return vectors_at(packed_vectors(backbone, inputs), first_tokens_of(inputs))
     with query_tokens(block, positions):
         vectors = packed_vectors(backbone, inputs)

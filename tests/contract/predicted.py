@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from clozework.tasks.packed_texts import outputs_of_texts
-from tests.contract.families import TASKS, family_of_task, task_inputs, tiny_task
+from tests.contract.families import TASKS, family_of_task, task_inputs, task_labels, tiny_task
 
 KINDS = ("MaskedLM", "TextClassifier", "TextEmbedder", "TokenClassifier", "QuestionAnswerer")
 QUANTIZED = ("DebertaV3TextClassifier", "RobertaTextClassifier")
@@ -29,6 +29,8 @@ def predicted() -> dict[str, np.ndarray]:
         name = task_cls.__name__
         task = tiny_task(task_cls, preprocessor=None)
         found |= _outputs(task, name)
+        scores = task.evaluate(task_inputs(task_cls), task_labels(task_cls), verbose=0)
+        found[f"{name}, evaluated"] = np.array(scores)
         # As many rows as there were not before, and other weights.
         task.backbone.set_weights([weight / 2 for weight in task.backbone.get_weights()])
         found |= _outputs(task, f"{name}, other weights", rows=1)

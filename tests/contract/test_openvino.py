@@ -43,6 +43,7 @@ np.savez(
     backend=keras.backend.backend(),
     logits=keras.ops.convert_to_numpy(classifier(inputs)),
     classes=[found[0].label for found in classifier.classify(texts)],
+    evaluated=classifier.evaluate(texts, [0, 1, 2], verbose=0),
     generated=generated,
     refused=refused,
     half_weights=np.asarray(half.backbone.token_embedding.get_weights()[0]).astype("float32"),
@@ -81,6 +82,7 @@ def test_openvino_gives_what_other_backends_give(tmp_path):
     found = results_of(tmp_path, "openvino")
     assert found["backend"] == "openvino"
     np.testing.assert_allclose(found["logits"], expected["logits"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found["evaluated"], expected["evaluated"], rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(found["classes"], expected["classes"])
     np.testing.assert_array_equal(found["generated"], expected["generated"])
     assert len(found["refused"]) == 2
