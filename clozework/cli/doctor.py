@@ -44,6 +44,7 @@ _PATIENCE = 120
 # Package -> the extra that installs it, and what it is for.
 _OPTIONAL = {
     "torch": ("torch", "PyTorch as the backend"),
+    "openvino": ("openvino", "OpenVINO as the backend, for answers on a CPU"),
     "kagglehub": ("kaggle", "presets at kaggle://"),
     "sentencepiece": ("sentencepiece", "training SentencePiece vocabularies"),
     "sklearn": ("train", "scores of classes in reports"),
