@@ -126,22 +126,18 @@ def unallocated_variables():
 
 def fill_variable(variable, value) -> None:
     """Gives a variable its value, whether it has memory yet or not."""
+    import keras
+
     if variable._value is not None:
         variable.assign(value)
         return
+    is_openvino = keras.backend.backend() == "openvino"
+    tensor = openvino_constant if is_openvino else keras.ops.convert_to_tensor
     usual = variable._initializer
-    variable._initializer = lambda shape, dtype: _tensor(value, dtype)
+    variable._initializer = lambda shape, dtype: tensor(value, dtype)
     variable._deferred_initialize()
     # The value would be kept in memory a second time.
     variable._initializer = usual
-
-
-def _tensor(value, dtype):
-    import keras
-
-    if keras.backend.backend() == "openvino":
-        return openvino_constant(value, dtype)
-    return keras.ops.convert_to_tensor(value, dtype)
 
 
 def allocate_variables(model) -> None:

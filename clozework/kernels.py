@@ -202,10 +202,10 @@ def int8_product(x, kernel, kernel_scale, *bias):
     from keras import ops
 
     x, kernel_scale = ops.cast(x, "float32"), ops.cast(kernel_scale, "float32")
-    if keras.backend.backend() == "openvino":
-        product = _openvino_int8_product(x, kernel, kernel_scale)
-        return product + ops.cast(bias[0], "float32") if bias else product
     scale = 127 / (ops.max(ops.abs(x), axis=-1, keepdims=True) + keras.config.epsilon())
+    if keras.backend.backend() == "openvino":
+        product = _openvino_int8_product(x * scale, kernel, kernel_scale) * (1 / scale)
+        return product + ops.cast(bias[0], "float32") if bias else product
     rounded = ops.round(x * scale)
     if keras.backend.backend() == "torch" and rounded.device.type == "cpu":
         import torch
@@ -225,25 +225,21 @@ def int8_product(x, kernel, kernel_scale, *bias):
 
 
 def _openvino_int8_product(x, kernel, kernel_scale):
-    """Computes `int8_product` by the operations in which OpenVINO finds 8-bit products.
+    """Returns `round(x) @ (kernel / kernel_scale)` in the operations that OpenVINO does in 8 bits.
 
     It looks for a rounding between constants, and for integers that are turned into floats:
     https://docs.openvino.ai/2025/documentation/openvino-extensibility/openvino-plugin-library/advanced-guides/low-precision-transformations.html
     """
-    import keras
     import numpy as np
     from keras import ops
     from openvino import opset16
 
-    largest = ops.max(ops.abs(x), axis=-1, keepdims=True) + keras.config.epsilon()
     lowest, highest = np.float32(-128), np.float32(127)
-    rounded = opset16.fake_quantize(
-        (x * (127 / largest)).output, lowest, highest, lowest, highest, levels=256
-    )
-    # Not by Keras's operations, which would cast once more.
+    rounded = opset16.fake_quantize(x.output, lowest, highest, lowest, highest, levels=256)
+    # Keras's operations cast once more, and then the integers are not found.
     floats = opset16.multiply(opset16.convert(kernel.output, np.float32), (1 / kernel_scale).output)
     product = opset16.matmul(rounded, floats, False, False)
-    return ops.convert_to_tensor(product.output(0)) * (largest / 127)
+    return ops.convert_to_tensor(product.output(0))
 
 
 def _sums_bfloat16_apart(x, y) -> bool:

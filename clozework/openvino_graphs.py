@@ -1,4 +1,4 @@
-"""Functions of Keras's operations as graphs that OpenVINO has compiled, one for each shape."""
+"""Functions of Keras's operations as graphs that OpenVINO has compiled."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class OpenVINOGraph:
 
 
 class OpenVINOGraphs:
-    """The graphs of a function of rows, which are made when they are needed.
+    """The graphs of a function, which are made when they are needed.
 
     Weights are constants of a graph: when one has been assigned, the graphs are made again. One
     graph serves all lengths of the axes that are open.
@@ -68,7 +68,7 @@ class OpenVINOGraphs:
         return self.of(arrays)(arrays)
 
     def of(self, arrays) -> OpenVINOGraph:
-        """Returns the graph for arrays of such dtypes and such shapes, but for the rows."""
+        """Returns the graph for arrays of such dtypes and shapes, open axes aside."""
         import keras
 
         weights = [variable.value for variable in self._read()]

@@ -67,8 +67,8 @@ _QUERIES: ContextVar[Mapping[int, QueryTokens] | None] = ContextVar("query token
 def query_tokens(block, positions):
     """Within it, a block of an encoder gives the vectors of some tokens alone.
 
-    For the last block of a model, whose outputs no other block needs. The shapes of all inputs have
-    to be known, and no `attention_mask` goes to the block.
+    For the last block of a model, whose outputs no other block needs. No `attention_mask` goes to
+    the block.
 
     Args:
         block: A `TransformerEncoder`, `DisentangledAttentionEncoder` or `BiasedTransformerEncoder`.

@@ -163,8 +163,8 @@ class QuestionAnswerer(Task):
         first_tokens, numbers = first_tokens_of(inputs), inputs["padding_mask"]
         rows, tokens = keras.ops.shape(numbers)
         # Counted along axes, whose lengths need not be known.
-        steps = keras.ops.cumsum(keras.ops.ones_like(numbers[:1]), axis=1) - 1
-        places = keras.ops.expand_dims(first_tokens, 1) + steps
+        offsets = keras.ops.cumsum(keras.ops.ones_like(numbers[:1]), axis=1) - 1
+        places = keras.ops.expand_dims(first_tokens, 1) + offsets
         places = keras.ops.minimum(places, rows * tokens - 1)
         # As wide as a row, with the tokens of one text in each.
         scores = keras.ops.transpose(vectors_at(scores, places), (0, 2, 1))

@@ -28,7 +28,7 @@ class RecordedModel(keras.Model):
     # Argument that may be None -> the one whose value it then has.
     same_by_default: ClassVar[Mapping[str, str]] = {}
     _openvino_graphs: OpenVINOGraphs | None = None
-    _openvino_graph: OpenVINOGraph
+    _current_graph: OpenVINOGraph
 
     def __new__(cls, *args, **kwargs):
         instance = super().__new__(cls, *args, **kwargs)
@@ -109,12 +109,12 @@ class RecordedModel(keras.Model):
             self._openvino_graphs = OpenVINOGraphs(
                 lambda x: self(x, training=False), read=lambda: self.variables, open_axes=1
             )
-        self._openvino_graph = self._openvino_graphs.of(data)
-        return self._openvino_graph.model
+        self._current_graph = self._openvino_graphs.of(data)
+        return self._current_graph.model
 
     def _unpack_inference_outputs(self, all_outputs):
         """Called by Keras's trainer for OpenVINO with what the compiled model has computed."""
-        return self._openvino_graph.outputs_of(all_outputs)
+        return self._current_graph.outputs_of(all_outputs)
 
 
 def _give_each_layer_its_policy(model) -> None:

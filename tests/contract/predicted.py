@@ -31,7 +31,7 @@ def predicted() -> dict[str, np.ndarray]:
         found |= _outputs(task, name)
         scores = task.evaluate(task_inputs(task_cls), task_labels(task_cls), verbose=0)
         found[f"{name}, evaluated"] = np.array(scores)
-        # As many rows as there were not before, and other weights.
+        # One row where there were two, and weights that were assigned since.
         task.backbone.set_weights([weight / 2 for weight in task.backbone.get_weights()])
         found |= _outputs(task, f"{name}, other weights", rows=1)
         if name in QUANTIZED:
