@@ -188,8 +188,9 @@ def lowest_score(dtype) -> float:
 def int8_product(x, kernel, kernel_scale, *bias):
     """Returns `x @ (kernel / kernel_scale) + bias` in float32, with each row of x rounded to int8.
 
-    JAX on a CPU with instructions for bfloat16 multiplies with them, in less time than integers:
-    8 bits are exact there. For PyTorch Keras would multiply int32, in many times that of float32:
+    JAX on a CPU multiplies by its instructions for 8 bits (VNNI), else by those for bfloat16, in
+    less time than integers: 8 bits are exact there. For PyTorch Keras would multiply int32, in
+    many times that of float32:
     https://github.com/keras-team/keras/blob/v3.15.1/keras/src/backend/torch/numpy.py
 
     Args:
@@ -214,7 +215,9 @@ def int8_product(x, kernel, kernel_scale, *bias):
             torch.ops.aten._int_mm(rounded.to(torch.int8), kernel).float().mul_(1 / kernel_scale)
         )
         return torch.addcmul(bias[0].float(), product, 1 / scale) if bias else product / scale
-    if _is_jax_on("cpu") and _has_bfloat16_instructions():
+    if _is_jax_on("cpu") and _has_uint8_products():
+        product = ops.cast(_product_of_uint8(rounded, kernel), "float32")
+    elif _is_jax_on("cpu") and _has_cpu_flag("avx512_bf16", "amx_bf16"):
         product = _jax_products(sums="float32")(
             "ab,bc->ac", ops.cast(rounded, "bfloat16"), ops.cast(kernel, "bfloat16")
         )
@@ -260,13 +263,67 @@ def _is_jax_on(platform: str) -> bool:
 
 
 @functools.cache
-def _has_bfloat16_instructions() -> bool:
-    """Whether the CPU has them, where Linux says so."""
+def _has_cpu_flag(*names: str) -> bool:
+    """Whether the CPU has instructions of one of these names, where Linux says so."""
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
     except OSError:
         return False
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
+    return not set(names).isdisjoint(flags)
+
+
+def _has_uint8_products() -> bool:
+    """Whether XLA gives products of uint8 with int8 to YNNPACK, and that has instructions for them.
+
+    Before JAX 0.10.1 some shapes of such products were refused while they were compiled.
+    """
+    import jax
+
+    return jax.__version_info__ >= (0, 10, 1) and _has_cpu_flag("avx512_vnni", "avx_vnni")
+
+
+def _product_of_uint8(x, kernel):
+    """Returns the int32 product of x, whole numbers from -127 to 127 in floats, with int8.
+
+    The instructions multiply numbers without a sign with such that have one, so that x is moved
+    up by 128, and as many times the sum of each column is taken off again.
+    """
+    from keras import ops
+
+    # A row of zeros gives those sums in the same product. XLA's own sums of int8 would write the
+    # kernel in int32 first, which takes longer than the product of a thousand rows.
+    moved = ops.cast(ops.pad(x, ((0, 1), (0, 0))) + 128, "uint8")
+    product = _jax_uint8_products()(moved, kernel)
+    return product[:-1] - product[-1:]
+
+
+@functools.cache
+def _jax_uint8_products():
+    """Returns `x @ y` in int32 for uint8 and int8, as an operation of its own.
+
+    JAX's own product turns both into int32 first, which no instructions are fast for:
+    https://github.com/jax-ml/jax/blob/jax-v0.10.2/jax/_src/lax/lax.py
+    """
+    import jax
+    from jax.extend.core import Primitive
+    from jax.extend.mlir import ir
+    from jax.extend.mlir.dialects import stablehlo
+    from jax.interpreters import mlir
+
+    primitive = Primitive("uint8_product")
+
+    def lowered(context, x, y):
+        (of_product,) = context.avals_out
+        kind = ir.RankedTensorType.get(of_product.shape, ir.IntegerType.get_signless(32))
+        summed = stablehlo.DotDimensionNumbers.get([], [], [1], [0])
+        return [stablehlo.dot_general(kind, x, y, summed)]
+
+    primitive.def_abstract_eval(
+        lambda x, y: jax.core.ShapedArray((x.shape[0], y.shape[1]), jax.numpy.dtype("int32"))
+    )
+    primitive.def_impl(lambda x, y: jax.jit(primitive.bind)(x, y))
+    mlir.register_lowering(primitive, lowered, platform="cpu")
+    return primitive.bind
 
 
 @functools.cache

@@ -85,6 +85,7 @@ def predict_precisions(plan: Plan) -> Comparison:
             peers.own("float32"),
             peers.own("bfloat16", dtype="bfloat16"),
             peers.own("int8", quantization="int8"),
+            peers.own("int8, bfloat16 elsewhere", dtype="bfloat16", quantization="int8"),
             peers.own("float32 on OpenVINO", backend="openvino"),
             peers.own("bfloat16 on OpenVINO", backend="openvino", dtype="bfloat16"),
             peers.own("int8 on OpenVINO", backend="openvino", quantization="int8"),

@@ -55,14 +55,25 @@ def numbers(x) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("has_instructions", [True, False])
-def test_int8_gives_the_numbers_of_keras(name, has_instructions, monkeypatch):
-    monkeypatch.setattr(kernels, "_has_bfloat16_instructions", lambda: has_instructions)
+@pytest.mark.parametrize("flag", ["avx512_vnni", "avx512_bf16", "avx"])
+def test_int8_gives_the_numbers_of_keras(name, flag, monkeypatch):
+    monkeypatch.setattr(kernels, "_has_cpu_flag", lambda *names: flag in names)
     theirs, own, x = both(name)
     for layer in (theirs, own):
         layer.quantize("int8")
     assert "int8" in {str(value.dtype) for value in own.get_weights()}
     np.testing.assert_allclose(numbers(own(x)), numbers(theirs(x)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="XLA's products of uint8")
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 3, 5), (2, 64, 2), (9, 770, 16), (257, 40, 33)])
+def test_products_of_uint8_are_exact(shape):
+    rows, summed, columns = shape
+    generator = np.random.default_rng(0)
+    x = generator.integers(-127, 128, (rows, summed)).astype("float32")
+    kernel = generator.integers(-128, 128, (summed, columns)).astype("int8")
+    product = kernels._product_of_uint8(ops.convert_to_tensor(x), ops.convert_to_tensor(kernel))
+    np.testing.assert_array_equal(product, x.astype("int32") @ kernel.astype("int32"))
 
 
 @pytest.mark.parametrize("name", LAYERS)
