@@ -6,6 +6,7 @@ from pathlib import Path
 
 __all__ = [
     "activate",
+    "computed_in_parts",
     "dropout",
     "einsum",
     "fused_attention",
@@ -16,6 +17,9 @@ __all__ = [
     "reads_rows_faster",
 ]
 
+# A batch is computed in at most so many parts, of matrices with at most so many numbers.
+_MOST_PARTS = 4
+_SMALL_MATRICES = range(32 * 32, 256 * 256 + 1)
 # So many vectors at once are few, for products with the rows of a large table.
 _FEW_VECTORS = range(2, 65)
 
@@ -80,6 +84,33 @@ def activate(activation, x):
     if activation is keras.activations.gelu and keras.backend.backend() == "jax":
         return _jax_gelu()(x)
     return activation(x)
+
+
+def computed_in_parts(function, *arrays, matrix_size: int):
+    """Computes `function(*arrays)` for parts of the batch apart, where that is faster.
+
+    On a CPU XLA multiplies each pair of small matrices on one core, one pair after another. What
+    does not depend on each other it computes at the same time.
+
+    Args:
+        function: Returns arrays whose first axis is the batch, as that of the arrays given.
+        arrays: Those with another length of the first axis, as 1, and None are given as they are.
+        matrix_size: How many numbers each product has that the function computes.
+    """
+    batch = arrays[0].shape[0]
+    num_parts = math.gcd(batch or 1, _MOST_PARTS)
+    if num_parts == 1 or matrix_size not in _SMALL_MATRICES or not _is_jax_on("cpu"):
+        return function(*arrays)
+    import jax
+
+    parts = [
+        [array] * num_parts
+        if array is None or array.shape[0] != batch
+        else jax.numpy.split(array, num_parts)
+        for array in arrays
+    ]
+    outputs = [function(*part) for part in zip(*parts, strict=True)]
+    return jax.tree.map(lambda *arrays: jax.numpy.concatenate(arrays), *outputs)
 
 
 def fused_attention(query, key, value, *, bias=None, mask=None, dropout: float = 0.0):

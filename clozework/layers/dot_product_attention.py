@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from clozework.kernels import fused_attention, lowest_score, matmul
+from clozework.kernels import computed_in_parts, fused_attention, lowest_score, matmul
 from clozework.layers.dense import EinsumDense
 from clozework.layers.dropout import Dropout
 from clozework.layers.text_masks import joined_masks
@@ -52,14 +52,19 @@ def heads_first_attention(query, key, value, *, mask, dropout):
         `(batch, heads, query tokens, head_dim)`, and the scores `(batch, heads, query tokens,
         tokens)`.
     """
-    scores = matmul(query, key)
-    if mask is not None:
-        allowed = ops.expand_dims(ops.cast(mask, "bool"), 1)
-        scores = ops.where(allowed, scores, lowest_score(scores.dtype))
-    # Of a single key Keras would warn that its share is always 1.
-    is_single = scores.shape[-1] == 1
-    scores = ops.ones_like(scores) if is_single else ops.softmax(scores, axis=-1)
-    return matmul(dropout(scores), value), scores
+
+    def attend(query, key, value, mask):
+        scores = matmul(query, key)
+        if mask is not None:
+            allowed = ops.expand_dims(ops.cast(mask, "bool"), 1)
+            scores = ops.where(allowed, scores, lowest_score(scores.dtype))
+        # Of a single key Keras would warn that its share is always 1.
+        is_single = scores.shape[-1] == 1
+        scores = ops.ones_like(scores) if is_single else ops.softmax(scores, axis=-1)
+        return matmul(dropout(scores), value), scores
+
+    size = query.shape[2] * key.shape[3]
+    return computed_in_parts(attend, query, key, value, mask, matrix_size=size)
 
 
 @keras.saving.register_keras_serializable("clozework")

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from clozework.errors import ConfigError
-from clozework.kernels import fused_attention, matmul
+from clozework.kernels import computed_in_parts, fused_attention, matmul
 from clozework.layers.dense import Dense, EinsumDense
 from clozework.layers.dropout import Dropout
 from clozework.layers.query_tokens import ALL_TOKENS, QueryTokens
@@ -29,10 +29,16 @@ def attended(query, key, value, *, mask, dropout, training, bias=None):
     rate = dropout.rate if training else 0.0
     x = fused_attention(query, key, value, bias=bias, mask=mask, dropout=rate)
     if x is None:
-        scores = matmul(query, ops.swapaxes(key, -1, -2))
-        scores = scores if bias is None else scores + bias
-        weights = _attention_weights(scores, mask, value.dtype)
-        x = matmul(dropout(weights, training=training), value)
+
+        def attend(query, key, value, bias, mask):
+            scores = matmul(query, ops.swapaxes(key, -1, -2))
+            scores = scores if bias is None else scores + bias
+            weights = _attention_weights(scores, mask, value.dtype)
+            return matmul(dropout(weights, training=training), value)
+
+        x = computed_in_parts(
+            attend, query, key, value, bias, mask, matrix_size=query.shape[2] * key.shape[2]
+        )
     return ops.swapaxes(x, 1, 2)
 
 
