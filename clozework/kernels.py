@@ -17,7 +17,7 @@ __all__ = [
     "reads_rows_faster",
 ]
 
-# A batch is computed in at most so many parts, of matrices with at most so many numbers.
+# A batch of products with so many numbers each is computed in at most so many parts.
 _MOST_PARTS = 4
 _SMALL_MATRICES = range(32 * 32, 256 * 256 + 1)
 # So many vectors at once are few, for products with the rows of a large table.
@@ -86,7 +86,7 @@ def activate(activation, x):
     return activation(x)
 
 
-def computed_in_parts(function, *arrays, matrix_size: int):
+def computed_in_parts(function, *arrays, matrix_shape: tuple):
     """Computes `function(*arrays)` for parts of the batch apart, where that is faster.
 
     On a CPU XLA multiplies each pair of small matrices on one core, one pair after another. What
@@ -95,11 +95,13 @@ def computed_in_parts(function, *arrays, matrix_size: int):
     Args:
         function: Returns arrays whose first axis is the batch, as that of the arrays given.
         arrays: Those with another length of the first axis, as 1, and None are given as they are.
-        matrix_size: How many numbers each product has that the function computes.
+        matrix_shape: Of the products that the function computes.
     """
     batch = arrays[0].shape[0]
-    num_parts = math.gcd(batch or 1, _MOST_PARTS)
-    if num_parts == 1 or matrix_size not in _SMALL_MATRICES or not _is_jax_on("cpu"):
+    # Lengths that a program leaves open are None, or symbols.
+    is_known = all(isinstance(length, int) for length in (batch, *matrix_shape))
+    num_parts = math.gcd(batch, _MOST_PARTS) if is_known and _is_jax_on("cpu") else 1
+    if num_parts == 1 or math.prod(matrix_shape) not in _SMALL_MATRICES:
         return function(*arrays)
     import jax
 
@@ -344,8 +346,9 @@ def _jax_uint8_products():
     primitive = Primitive("uint8_product")
 
     def lowered(context, x, y):
-        (of_product,) = context.avals_out
-        kind = ir.RankedTensorType.get(of_product.shape, ir.IntegerType.get_signless(32))
+        open_length = ir.ShapedType.get_dynamic_size()
+        lengths = [n if isinstance(n, int) else open_length for n in context.avals_out[0].shape]
+        kind = ir.RankedTensorType.get(lengths, ir.IntegerType.get_signless(32))
         summed = stablehlo.DotDimensionNumbers.get([], [], [1], [0])
         return [stablehlo.dot_general(kind, x, y, summed)]
 
@@ -354,7 +357,7 @@ def _jax_uint8_products():
     )
     primitive.def_impl(lambda x, y: jax.jit(primitive.bind)(x, y))
     mlir.register_lowering(primitive, lowered, platform="cpu")
-    return primitive.bind
+    return jax.custom_batching.sequential_vmap(primitive.bind)
 
 
 @functools.cache

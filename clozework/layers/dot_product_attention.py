@@ -63,8 +63,8 @@ def heads_first_attention(query, key, value, *, mask, dropout):
         scores = ops.ones_like(scores) if is_single else ops.softmax(scores, axis=-1)
         return matmul(dropout(scores), value), scores
 
-    size = query.shape[2] * key.shape[3]
-    return computed_in_parts(attend, query, key, value, mask, matrix_size=size)
+    shape = (query.shape[2], key.shape[3])
+    return computed_in_parts(attend, query, key, value, mask, matrix_shape=shape)
 
 
 @keras.saving.register_keras_serializable("clozework")

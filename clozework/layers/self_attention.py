@@ -36,9 +36,8 @@ def attended(query, key, value, *, mask, dropout, training, bias=None):
             weights = _attention_weights(scores, mask, value.dtype)
             return matmul(dropout(weights, training=training), value)
 
-        x = computed_in_parts(
-            attend, query, key, value, bias, mask, matrix_size=query.shape[2] * key.shape[2]
-        )
+        shape = (query.shape[2], key.shape[2])
+        x = computed_in_parts(attend, query, key, value, bias, mask, matrix_shape=shape)
     return ops.swapaxes(x, 1, 2)
 
 

@@ -76,6 +76,22 @@ def test_products_of_uint8_are_exact(shape):
     np.testing.assert_array_equal(product, x.astype("int32") @ kernel.astype("int32"))
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="XLA's products of uint8")
+def test_products_of_uint8_are_an_operation_of_jax():
+    import jax
+    import jax.export
+
+    generator = np.random.default_rng(0)
+    x = generator.integers(-127, 128, (3, 4, 8)).astype("float32")
+    kernel = generator.integers(-128, 128, (8, 5)).astype("int8")
+    product = kernels._product_of_uint8
+    expected = x.astype("int32") @ kernel.astype("int32")
+    np.testing.assert_array_equal(jax.vmap(product, in_axes=(0, None))(x, kernel), expected)
+    rows = jax.ShapeDtypeStruct(jax.export.symbolic_shape("rows, 8"), "float32")
+    exported = jax.export.export(jax.jit(product))(rows, kernel)
+    np.testing.assert_array_equal(exported.call(x[0], kernel), expected[0])
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_bfloat16_sums_in_float32(name):
     theirs, own, x = both(name, dtype="bfloat16")

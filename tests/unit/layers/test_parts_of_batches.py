@@ -9,6 +9,8 @@ from clozework.kernels import computed_in_parts
 from clozework.layers.dot_product_attention import HeadsFirstAttention
 from clozework.layers.relative_position_bias import BiasedSelfAttention
 
+jax = pytest.importorskip("jax")
+pytest.importorskip("jax.export")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="XLA's products")
 
 TOKENS = 40
@@ -17,7 +19,7 @@ MASK = np.random.default_rng(1).integers(0, 2, (6, TOKENS, TOKENS))
 BIAS = np.random.default_rng(2).normal(size=(2, TOKENS, TOKENS)).astype("float32")
 
 
-def sizes_of_parts(batch, matrix_size, *others):
+def sizes_of_parts(batch, *matrix_shape):
     sizes = []
 
     def function(x, *_):
@@ -25,19 +27,20 @@ def sizes_of_parts(batch, matrix_size, *others):
         return x, 2 * x
 
     x = np.arange(batch)
-    outputs = computed_in_parts(function, x, *others, matrix_size=matrix_size)
+    outputs = computed_in_parts(function, x, matrix_shape=matrix_shape)
     np.testing.assert_array_equal(outputs, (x, 2 * x))
     return sizes
 
 
 def test_small_matrices_are_computed_in_parts():
-    assert sizes_of_parts(8, TOKENS**2) == [2, 2, 2, 2]
-    assert sizes_of_parts(6, TOKENS**2) == [3, 3]
-    assert sizes_of_parts(3, TOKENS**2) == [3]
+    assert sizes_of_parts(8, TOKENS, TOKENS) == [2, 2, 2, 2]
+    assert sizes_of_parts(6, TOKENS, TOKENS) == [3, 3]
+    assert sizes_of_parts(3, TOKENS, TOKENS) == [3]
 
 
-def test_tiny_and_large_matrices_are_computed_together():
-    assert sizes_of_parts(8, 6) == sizes_of_parts(8, 512**2) == [8]
+def test_tiny_large_and_unknown_matrices_are_computed_together():
+    assert sizes_of_parts(8, 2, 3) == sizes_of_parts(8, 512, 512) == [8]
+    assert sizes_of_parts(8, None, TOKENS) == [8]
 
 
 def test_what_all_rows_share_is_given_to_each_part():
@@ -48,7 +51,7 @@ def test_what_all_rows_share_is_given_to_each_part():
         seen.append((bias is shared, nothing))
         return x
 
-    computed_in_parts(function, X, shared, None, matrix_size=TOKENS**2)
+    computed_in_parts(function, X, shared, None, matrix_shape=(TOKENS, TOKENS))
     assert seen == [(True, None)] * 2
 
 
@@ -75,3 +78,12 @@ def test_parts_have_the_numbers_of_the_whole(outputs_of, monkeypatch):
     monkeypatch.setattr(kernels, "_MOST_PARTS", 1)
     for part, whole in zip(in_parts, outputs(), strict=True):
         np.testing.assert_allclose(part, whole, rtol=0, atol=1e-6)
+
+
+def test_lengths_may_be_left_open():
+    layer = HeadsFirstAttention(num_heads=2, key_dim=4)
+    layer.build(X.shape, X.shape)
+    shape = jax.export.symbolic_shape("rows, tokens, 8")
+    x = jax.ShapeDtypeStruct(shape, "float32")
+    exported = jax.export.export(jax.jit(lambda x: layer(x, x)))(x)
+    np.testing.assert_allclose(exported.call(X), layer(X, X), rtol=0, atol=1e-6)
