@@ -32,6 +32,7 @@ class Measured:
         agreement: How its outputs compare with the reference's.
         versions: Of its packages.
         note: What is special about how it is measured.
+        beside: Seconds of the first peer in the same rounds, where these were of two peers alone.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Measured:
     agreement: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     note: str = ""
+    beside: list[float] = field(default_factory=list)
 
     def rates(self) -> list[float]:
         """Returns units of work a second, of each repetition."""
@@ -59,8 +61,9 @@ def figure_of(values: Sequence[float]) -> Figure:
 
 def ratios(ours: Measured, peer: Measured) -> Figure:
     """Returns how many times as fast we are, round by round: a noisy moment hits both."""
-    pairs = zip(ours.rates(), peer.rates(), strict=True)
-    return figure_of([own / other for own, other in pairs])
+    seconds = peer.beside or ours.seconds
+    pairs = zip(seconds, peer.rates(), strict=True)
+    return figure_of([ours.work / own / other for own, other in pairs])
 
 
 def difference(outputs: np.ndarray, reference: np.ndarray) -> str:

@@ -3,6 +3,7 @@
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,21 @@ def measure(comparison: Comparison, repetitions: int, cache: Path) -> list[Measu
     Each round runs every peer once, so that a noisy moment hits all of them. Before the first, each
     runs once more, which compiles what there is to compile and gives the outputs that are compared.
     """
+    first, *others = comparison.peers
+    if not comparison.is_in_pairs or len(others) < 2:
+        return _measured_together(comparison, repetitions, cache)
+    pairs = [
+        _measured_together(replace(comparison, peers=(first, other)), repetitions, cache)
+        for other in others
+    ]
+    for own, record in pairs:
+        record.beside = own.seconds
+    ours = pairs[0][0]
+    ours.seconds = [seconds for own, _ in pairs for seconds in own.seconds]
+    return [ours, *(record for _, record in pairs)]
+
+
+def _measured_together(comparison: Comparison, repetitions: int, cache: Path) -> list[Measured]:
     with ExitStack() as stack:
         running: dict[str, Worker | FreshProcesses] = {}
         measured = {peer.name: Measured(peer.name, peer.work) for peer in comparison.peers}

@@ -47,6 +47,8 @@ class Comparison:
         peers: The first one's rate is that which is divided by the others'.
         reference: Name of the peer with whose outputs all others are compared.
         text: What is measured.
+        is_in_pairs: Whether the first peer is measured with one other at a time, for memory's
+            sake; it is the reference as well.
     """
 
     title: str
@@ -54,6 +56,7 @@ class Comparison:
     peers: tuple[Peer, ...]
     reference: str
     text: str
+    is_in_pairs: bool = False
 
 
 @dataclass(frozen=True)

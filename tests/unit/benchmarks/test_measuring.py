@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from benchmarks import rounds
+from benchmarks.comparisons import Comparison, Peer
 from benchmarks.measuring import Figure, Measured, difference, figure_of, ratios
 
 
@@ -15,6 +17,28 @@ def test_ratios_are_taken_round_by_round():
     ours = Measured("ours", work=10, seconds=[1.0, 4.0, 1.0])
     peer = Measured("peer", work=20, seconds=[4.0, 16.0, 2.0])
     assert ratios(ours, peer) == Figure(2.0, 1.0, 2.0)
+
+
+def test_rounds_of_two_are_compared_with_their_own():
+    ours = Measured("ours", work=10, seconds=[1.0, 2.0, 4.0, 8.0])
+    peer = Measured("peer", work=10, seconds=[12.0, 24.0], beside=[4.0, 8.0])
+    assert ratios(ours, peer) == Figure(3.0, 3.0, 3.0)
+
+
+def test_peers_that_do_not_fit_together_are_measured_in_pairs(monkeypatch):
+    rounds_of = iter([[1.0, 2.0], [4.0, 8.0]])
+
+    def measured_together(comparison, repetitions, cache):
+        own = Measured(comparison.peers[0].name, work=1, seconds=next(rounds_of))
+        return [own, Measured(comparison.peers[1].name, work=1, seconds=[9.0, 9.0])]
+
+    monkeypatch.setattr(rounds, "_measured_together", measured_together)
+    peers = tuple(Peer(name, job=lambda: None, work=1) for name in ("ours", "one", "other"))
+    comparison = Comparison("title", "texts", peers, "ours", "text", is_in_pairs=True)
+    ours, one, other = rounds.measure(comparison, 2, cache=None)
+    assert (ours.name, ours.seconds) == ("ours", [1.0, 2.0, 4.0, 8.0])
+    assert (one.name, one.beside) == ("one", [1.0, 2.0])
+    assert (other.name, other.beside) == ("other", [4.0, 8.0])
 
 
 def test_floats_differ_by_their_largest_distance():
