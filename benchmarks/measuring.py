@@ -32,7 +32,7 @@ class Measured:
         agreement: How its outputs compare with the reference's.
         versions: Of its packages.
         note: What is special about how it is measured.
-        beside: Seconds of the first peer in the same rounds, where these were of two peers alone.
+        seconds_of_first: Of the first peer in the same rounds, where it was measured in pairs.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Measured:
     agreement: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     note: str = ""
-    beside: list[float] = field(default_factory=list)
+    seconds_of_first: list[float] = field(default_factory=list)
 
     def rates(self) -> list[float]:
         """Returns units of work a second, of each repetition."""
@@ -61,7 +61,7 @@ def figure_of(values: Sequence[float]) -> Figure:
 
 def ratios(ours: Measured, peer: Measured) -> Figure:
     """Returns how many times as fast we are, round by round: a noisy moment hits both."""
-    seconds = peer.beside or ours.seconds
+    seconds = peer.seconds_of_first or ours.seconds
     pairs = zip(seconds, peer.rates(), strict=True)
     return figure_of([ours.work / own / other for own, other in pairs])
 

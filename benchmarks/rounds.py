@@ -19,8 +19,7 @@ __all__ = ["measure"]
 def measure(comparison: Comparison, repetitions: int, cache: Path) -> list[Measured]:
     """Returns what each peer took, in their order; one that does not run says why.
 
-    Each round runs every peer once, so that a noisy moment hits all of them. Before the first, each
-    runs once more, which compiles what there is to compile and gives the outputs that are compared.
+    Of pairs the first peer has the rounds of all, and each other those that both had.
     """
     first, *others = comparison.peers
     if not comparison.is_in_pairs or len(others) < 2:
@@ -30,13 +29,18 @@ def measure(comparison: Comparison, repetitions: int, cache: Path) -> list[Measu
         for other in others
     ]
     for own, record in pairs:
-        record.beside = own.seconds
+        record.seconds_of_first = own.seconds
     ours = pairs[0][0]
     ours.seconds = [seconds for own, _ in pairs for seconds in own.seconds]
     return [ours, *(record for _, record in pairs)]
 
 
 def _measured_together(comparison: Comparison, repetitions: int, cache: Path) -> list[Measured]:
+    """Measures all peers in turns.
+
+    Each round runs every peer once, so that a noisy moment hits all of them. Before the first, each
+    runs once more, which compiles what there is to compile and gives the outputs that are compared.
+    """
     with ExitStack() as stack:
         running: dict[str, Worker | FreshProcesses] = {}
         measured = {peer.name: Measured(peer.name, peer.work) for peer in comparison.peers}

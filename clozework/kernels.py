@@ -17,7 +17,8 @@ __all__ = [
     "reads_rows_faster",
 ]
 
-# A batch of products with so many numbers each is computed in at most so many parts.
+# A batch of products with so many numbers each is computed in at most so many parts. Of larger
+# products XLA divides each among the cores, and tiny ones are done before that is worth it.
 _MOST_PARTS = 4
 _SMALL_MATRICES = range(32 * 32, 256 * 256 + 1)
 # So many vectors at once are few, for products with the rows of a large table.
@@ -248,16 +249,20 @@ def int8_product(x, kernel, kernel_scale, *bias):
             torch.ops.aten._int_mm(rounded.to(torch.int8), kernel).float().mul_(1 / kernel_scale)
         )
         return torch.addcmul(bias[0].float(), product, 1 / scale) if bias else product / scale
-    if _is_jax_on("cpu") and _has_uint8_products():
-        product = ops.cast(_product_of_uint8(rounded, kernel), "float32")
-    elif _is_jax_on("cpu") and _has_cpu_flag("avx512_bf16", "amx_bf16"):
-        product = _jax_products(sums="float32")(
-            "ab,bc->ac", ops.cast(rounded, "bfloat16"), ops.cast(kernel, "bfloat16")
-        )
-    else:
-        product = ops.cast(ops.matmul(ops.cast(rounded, "int8"), kernel), "float32")
-    product = product / (scale * kernel_scale)
+    product = _product_of_rounded(rounded, kernel) / (scale * kernel_scale)
     return product + ops.cast(bias[0], "float32") if bias else product
+
+
+def _product_of_rounded(x, kernel):
+    """Returns the float32 product of x, whole numbers from -127 to 127 in floats, with int8."""
+    from keras import ops
+
+    if _is_jax_on("cpu") and _has_uint8_products():
+        return ops.cast(_product_of_uint8(x, kernel), "float32")
+    if _is_jax_on("cpu") and _has_cpu_flag("avx512_bf16", "amx_bf16"):
+        operands = (ops.cast(operand, "bfloat16") for operand in (x, kernel))
+        return _jax_products(sums="float32")("ab,bc->ac", *operands)
+    return ops.cast(ops.matmul(ops.cast(x, "int8"), kernel), "float32")
 
 
 def _openvino_int8_product(x, kernel, kernel_scale):

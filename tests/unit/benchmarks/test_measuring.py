@@ -21,7 +21,7 @@ def test_ratios_are_taken_round_by_round():
 
 def test_rounds_of_two_are_compared_with_their_own():
     ours = Measured("ours", work=10, seconds=[1.0, 2.0, 4.0, 8.0])
-    peer = Measured("peer", work=10, seconds=[12.0, 24.0], beside=[4.0, 8.0])
+    peer = Measured("peer", work=10, seconds=[12.0, 24.0], seconds_of_first=[4.0, 8.0])
     assert ratios(ours, peer) == Figure(3.0, 3.0, 3.0)
 
 
@@ -37,8 +37,8 @@ def test_peers_that_do_not_fit_together_are_measured_in_pairs(monkeypatch):
     comparison = Comparison("title", "texts", peers, "ours", "text", is_in_pairs=True)
     ours, one, other = rounds.measure(comparison, 2, cache=None)
     assert (ours.name, ours.seconds) == ("ours", [1.0, 2.0, 4.0, 8.0])
-    assert (one.name, one.beside) == ("one", [1.0, 2.0])
-    assert (other.name, other.beside) == ("other", [4.0, 8.0])
+    assert (one.name, one.seconds_of_first) == ("one", [1.0, 2.0])
+    assert (other.name, other.seconds_of_first) == ("other", [4.0, 8.0])
 
 
 def test_floats_differ_by_their_largest_distance():
