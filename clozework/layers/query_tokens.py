@@ -8,6 +8,7 @@ from typing import Any
 
 from keras import ops
 
+from clozework.backend import traced_alone
 from clozework.errors import ConfigError
 from clozework.layers.text_masks import attention_mask_between
 from clozework.layers.transformer_block import TransformerBlock
@@ -93,7 +94,8 @@ def query_tokens(block, positions):
         )
     token = _QUERIES.set({**(_QUERIES.get() or {}), id(block): QueryTokens(positions)})
     try:
-        yield
+        with traced_alone(block):
+            yield
     finally:
         _QUERIES.reset(token)
 

@@ -13,6 +13,7 @@ from clozework.kernels import activate
 from clozework.layers.activations import activation_config, activation_function
 from clozework.layers.dense import Dense
 from clozework.layers.dropout import Dropout
+from clozework.layers.repeated_block import RepeatedBlock
 from clozework.layers.rotary_embedding import RotaryEmbedding
 from clozework.layers.self_attention import attended
 from clozework.layers.text_masks import (
@@ -132,7 +133,7 @@ class RotarySelfAttention(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("clozework")
-class RotaryEncoderBlock(keras.layers.Layer):
+class RotaryEncoderBlock(RepeatedBlock):
     """Rotary self-attention and a gated feed-forward network, both normalised first; no biases.
 
     Args:

@@ -8,11 +8,12 @@ from clozework.errors import ConfigError
 from clozework.layers.activations import activation_config, activation_function
 from clozework.layers.dense import Dense
 from clozework.layers.dropout import Dropout
+from clozework.layers.repeated_block import RepeatedBlock
 
 __all__ = ["TransformerBlock"]
 
 
-class TransformerBlock(keras.layers.Layer):
+class TransformerBlock(RepeatedBlock):
     """Base class of the blocks of encoders and decoders: everything but the kind of attention.
 
     Abstract: a subclass gives `make_self_attention` and `call`. The attributes' names are part of

@@ -11,7 +11,8 @@ from clozework.tokenizers.tokenizer import Encoding
 
 __all__ = ["Pipeline"]
 
-_TEXTS_AT_ONCE = 1024
+# At the end of each part a core waits for the other one: 1,024 take 5 % longer.
+_TEXTS_AT_ONCE = 4096
 
 
 class Pipeline:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from clozework.errors import ConfigError, InputError, PresetError
-from clozework.tokenizers import WordPieceTokenizer
+from clozework.tokenizers import WordPieceTokenizer, pipelines
 from tests.unit.tokenizers.families import WORD_PIECES, WordPiece
 
 PLAIN = ["[UNK]", "a", "b", "中", "国", "##中", "##国", "cafe", "café"]
@@ -18,6 +18,12 @@ def test_ids_are_those_that_kerashub_stored():
     assert tokenizer(texts) == [[5, 6, brown, 9], [], [5, 6, 1, brown, 9, 10], [1, 1, 1]]
     rows = tokenizer(texts)
     assert tokenizer.detokenize(rows)[2] == "the quick [UNK] brown fox ."
+
+
+def test_texts_beyond_what_is_read_at_once_come_in_their_order():
+    tokenizer = WordPiece(WORD_PIECES)
+    texts = [["the", "quick", "fox"][i % 3] for i in range(2 * pipelines._TEXTS_AT_ONCE + 1)]
+    assert tokenizer(texts) == [[WORD_PIECES.index(text)] for text in texts]
 
 
 def test_suffixes_are_joined():
