@@ -7,9 +7,9 @@ import contextlib
 import functools
 import warnings
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 
+from clozework import traced_layers
 from clozework.caches import cache_directory
 from clozework.errors import ConfigError
 from clozework.openvino_graphs import OpenVINOGraphs, openvino_constant
@@ -24,12 +24,11 @@ __all__ = [
     "fill_variable",
     "has_accelerator",
     "known_values",
+    "layers_traced_once",
     "own_attributes",
     "random_states",
     "set_random_states",
     "tokens_at_once",
-    "traced_alone",
-    "traced_once",
     "unallocated_variables",
     "unused_weights_allowed",
     "values_kept",
@@ -40,10 +39,6 @@ __all__ = [
 # Python tells PyTorch of each operation, which takes longer than a GPU needs for few tokens.
 _TOKENS_ON_CPU = 1024
 _TOKENS_ON_GPU = {"jax": 16384, "torch": 65536}
-# While JAX traces a program of rows: what describes a layer -> the function of all such layers.
-_TRACED: ContextVar[dict[Any, Callable] | None] = ContextVar("traced layers", default=None)
-# Identities of the layers that have a trace of their own.
-_ALONE: ContextVar[frozenset[int]] = ContextVar("layers traced alone", default=frozenset())
 
 
 def configure_backend() -> None:
@@ -184,9 +179,7 @@ def compiled_program(function, *, read, changed, open_axes=0) -> Callable[..., A
     def pure(read_values, changed_values, arrays, options):
         variables, values = [*read(), *changed()], [*read_values, *changed_values]
         pairs = list(zip(variables, values, strict=True))
-        # Layers of other programs may be told by a context what is no argument of theirs.
-        shared = _set(_TRACED, {}) if open_axes else contextlib.nullcontext()
-        with keras.StatelessScope(state_mapping=pairs) as scope, shared:
+        with keras.StatelessScope(state_mapping=pairs) as scope:
             outputs = function(arrays, **dict(options))
         return outputs, [scope.get_current_value(variable) for variable in changed()]
 
@@ -203,70 +196,12 @@ def compiled_program(function, *, read, changed, open_axes=0) -> Callable[..., A
     return program
 
 
-def traced_once(layer, call, args, kwargs):
-    """Returns `call(*args, **kwargs)`, for which layers that are alike have one trace.
-
-    Before a program is found among those that are kept, Python goes through all layers of a model
-    to describe it, and through all operations of each: for twelve blocks that takes several times
-    as long as reading the program. In programs of rows (see `compiled_program`) the first of like
-    layers is traced, and the others are described as calls of the same function.
-
-    Args:
-        layer: What `call` computes; it changes none of its variables.
-        call: The layer's own `__call__`.
-        args, kwargs: Of the call.
-    """
-    traced = _TRACED.get()
-    if traced is None or not layer.built or id(layer) in _ALONE.get():
-        return call(*args, **kwargs)
-    import jax
+def layers_traced_once():
+    """Returns a context; within it JAX traces one of the layers that are alike: `traced_layers`."""
     import keras
-    from keras.src.backend.common.variables import AutocastScope
 
-    leaves, structure = jax.tree.flatten((args, kwargs))
-    # The others, such as `training`, are part of what is traced.
-    others = tuple(None if isinstance(leaf, jax.Array) else leaf for leaf in leaves)
-    key = (_description(layer), structure, others)
-    variables = layer.variables
-    if key not in traced:
-
-        def function(values, tensors):
-            tensors = iter(tensors)
-            filled = [next(tensors) if leaf is None else leaf for leaf in others]
-            args, kwargs = jax.tree.unflatten(structure, filled)
-            pairs = list(zip(variables, values, strict=True))
-            with _set(_TRACED, None), keras.StatelessScope(state_mapping=pairs):
-                return call(*args, **kwargs)
-
-        function.__name__ = type(layer).__name__
-        traced[key] = jax.jit(function)
-    with AutocastScope(None):
-        values = [variable.value for variable in variables]
-    return traced[key](values, [leaf for leaf in leaves if isinstance(leaf, jax.Array)])
-
-
-@contextlib.contextmanager
-def traced_alone(layer):
-    """Within it, a layer has a trace of its own: it is told something that is no argument."""
-    with _set(_ALONE, _ALONE.get() | {id(layer)}):
-        yield
-
-
-def _description(layer):
-    """Returns what tells a layer from those that compute something else with their variables."""
-    parts = [layer, *layer._flatten_layers(include_self=False)]
-    configs = [{**part.get_config(), "name": None} for part in parts]
-    variables = tuple((tuple(v.shape), v.dtype) for v in layer.variables)
-    return tuple(map(type, parts)), repr(configs), variables
-
-
-@contextlib.contextmanager
-def _set(variable: ContextVar, value):
-    token = variable.set(value)
-    try:
-        yield
-    finally:
-        variable.reset(token)
+    is_jax = keras.backend.backend() == "jax"
+    return traced_layers.shared_traces() if is_jax else contextlib.nullcontext()
 
 
 def custom_gradient(function):

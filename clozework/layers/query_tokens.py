@@ -8,10 +8,10 @@ from typing import Any
 
 from keras import ops
 
-from clozework.backend import traced_alone
 from clozework.errors import ConfigError
 from clozework.layers.text_masks import attention_mask_between
 from clozework.layers.transformer_block import TransformerBlock
+from clozework.traced_layers import traced_alone
 
 __all__ = ["ALL_TOKENS", "QueryTokens", "query_tokens", "query_tokens_of"]
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from clozework.backend import traced_once
+from clozework.traced_layers import traced_once
 
 __all__ = ["RepeatedBlock"]
 
@@ -12,7 +12,7 @@ class RepeatedBlock(keras.layers.Layer):
 
     Abstract. All that a block computes follows from its class, its configuration and that of the
     layers in it, its variables and the arguments of its call; what else it is told, it is told
-    within `clozework.backend.traced_alone`.
+    within `clozework.traced_layers.traced_alone`.
     """
 
     def __call__(self, *args, **kwargs):

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from clozework.backend import compiled_program, computed_once
+from clozework.backend import compiled_program, computed_once, layers_traced_once
 from clozework.data import named_texts, open_stream
 from clozework.errors import InputError
 from clozework.layers import KeyValueCache, LogitsBias
@@ -52,7 +52,7 @@ class Seq2SeqLM(CausalLM):
         self.logits_bias = LogitsBias(dtype=backbone.dtype_policy, name="logits_bias")
         super().__init__(backbone, preprocessor, generation_settings=generation_settings, **kwargs)
         self._encoder_program = compiled_program(
-            lambda packed: self.call_encoder(packed["token_ids"], packed["padding_mask"]),
+            self._call_packed_encoder,
             read=lambda: self.variables,
             changed=lambda: (),
         )
@@ -136,6 +136,10 @@ class Seq2SeqLM(CausalLM):
     def call_encoder(self, token_ids, padding_mask):
         """Returns the encoder's vectors `(batch, tokens, hidden_dim)`."""
         return self.backbone.encode(token_ids, padding_mask)
+
+    def _call_packed_encoder(self, packed):
+        with layers_traced_once():
+            return self.call_encoder(packed["token_ids"], packed["padding_mask"])
 
     def call_decoder_with_cache(
         self,

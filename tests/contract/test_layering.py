@@ -19,6 +19,7 @@ BOTTOM = {
     "openvino_graphs",
     "start_up",
     "reading_ahead",
+    "traced_layers",
 }
 ISLANDS = {"data", "layers", "losses", "presets", "samplers", "tokenizers"}
 # Part of the package -> the other parts that it may import.
@@ -28,7 +29,8 @@ MAY_IMPORT = {
     "start_up": set(),
     "reading_ahead": set(),
     "openvino_graphs": set(),
-    "backend": {"caches", "errors", "openvino_graphs"},
+    "traced_layers": set(),
+    "backend": {"caches", "errors", "openvino_graphs", "traced_layers"},
     "kernels": set(),
     "chosen_backend": {"errors"},
     **dict.fromkeys(ISLANDS, BOTTOM),
@@ -49,7 +51,7 @@ PLACES = {
     "huggingface_hub": {"presets.handle", "caches"},
     "kagglehub": {"presets.handle"},
     "tensorflow": {"data.tensorflow"},
-    "jax": {"backend", "kernels"},
+    "jax": {"backend", "kernels", "traced_layers"},
     "torch": {"backend", "kernels"},
     "openvino": {"kernels", "openvino_graphs"},
     "h5py": {"presets.h5_weights"},

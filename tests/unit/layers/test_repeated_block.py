@@ -1,11 +1,15 @@
 """Tests of blocks that are alike: a program of several is traced with one, and computes all."""
 
+from functools import partial
+
+import jax
 import keras
 import numpy as np
 import pytest
 
-from clozework.backend import compiled_program, traced_alone
+from clozework.backend import layers_traced_once
 from clozework.layers import TransformerEncoder
+from clozework.traced_layers import traced_alone
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX traces programs")
 
@@ -38,33 +42,60 @@ def block(number, **settings):
     return made
 
 
-def stacked(blocks, arrays):
-    x = arrays["x"]
+def stacked(blocks, x, training=False):
     for each in blocks:
-        x = each(x, padding_mask=arrays["padding_mask"], training=False)
+        x = each(x, padding_mask=MASK, training=training)
     return x
 
 
-def program_of(blocks, open_axes=1):
-    return compiled_program(
-        lambda arrays: stacked(blocks, arrays),
-        read=lambda: [variable for each in blocks for variable in each.variables],
-        changed=lambda: (),
-        open_axes=open_axes,
-    )
+def stacked_in_a_program(blocks, x, training=False):
+    with layers_traced_once():
+        return stacked(blocks, x, training)
+
+
+def variables_of(blocks):
+    return [variable for each in blocks for variable in each.variables]
+
+
+def program_of(blocks, function=stacked_in_a_program):
+    """Returns the blocks as a function of their input, which JAX compiles."""
+
+    @jax.jit
+    def outputs(values, x):
+        pairs = list(zip(variables_of(blocks), values, strict=True))
+        with keras.StatelessScope(state_mapping=pairs):
+            return function(blocks, x)
+
+    return lambda x: outputs([variable.value for variable in variables_of(blocks)], x)
+
+
+def trained(blocks, function):
+    """Returns outputs and gradients of a step of training, and all variables' values after it."""
+
+    def loss(values, x):
+        pairs = list(zip(variables_of(blocks), values, strict=True))
+        with keras.StatelessScope(state_mapping=pairs) as scope:
+            outputs = function(blocks, x, training=True)
+        after = [scope.get_current_value(variable) for variable in variables_of(blocks)]
+        return keras.ops.sum(outputs * outputs[::-1]), (outputs, after)
+
+    values = [variable.value for variable in variables_of(blocks)]
+    gradients = jax.grad(loss, argnums=(0, 1), has_aux=True, allow_int=True)
+    (of_values, of_x), auxiliary = jax.jit(gradients)(values, X)
+    floats = [g for g, v in zip(of_values, values, strict=True) if g.dtype == v.dtype]
+    return floats, of_x, auxiliary
 
 
 def assert_computes(program, blocks, atol=1e-5):
-    arrays = {"x": X, "padding_mask": MASK}
-    outputs = keras.ops.convert_to_numpy(program(arrays)).astype("float32")
-    expected = keras.ops.convert_to_numpy(stacked(blocks, arrays)).astype("float32")
+    outputs = np.asarray(program(X)).astype("float32")
+    expected = np.asarray(stacked(blocks, X)).astype("float32")
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=atol)
 
 
 def traced(called, program):
     """Returns the blocks that Python goes through for the program."""
     called.clear()
-    program({"x": X, "padding_mask": MASK})
+    program(X)
     return list(called)
 
 
@@ -134,13 +165,32 @@ def test_a_block_with_something_of_its_own_is_traced_for_itself(called):
         assert_computes(program, blocks)
 
 
-def test_programs_that_change_something_trace_all_blocks(called):
+def test_training_gives_what_it_gives_where_each_block_is_traced(called):
+    blocks = [block(number, dropout=0.5) for number in range(3)]
+    expected = trained(blocks, stacked)
+    assert called == ["block_0", "block_1", "block_2"]
+    called.clear()
+    actual = trained(blocks, stacked_in_a_program)
+    assert called == ["block_0"]
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), actual, expected)
+
+
+def test_random_numbers_go_on_in_each_block():
+    blocks = [block(number, dropout=0.5) for number in range(3)]
+    before = [variable.value for variable in variables_of(blocks)]
+    after = trained(blocks, stacked_in_a_program)[2][1]
+    names = [variable.path for variable in variables_of(blocks)]
+    changed = {
+        name for name, old, new in zip(names, before, after, strict=True) if np.any(old != new)
+    }
+    assert changed == {name for name in names if "seed_generator" in name}
+
+
+def test_outside_of_the_context_all_blocks_are_traced(called):
     blocks = [block(number) for number in range(3)]
-    program = program_of(blocks, open_axes=0)
-    assert traced(called, program) == ["block_0", "block_1", "block_2"]
+    assert traced(called, program_of(blocks, stacked)) == ["block_0", "block_1", "block_2"]
 
 
-def test_outside_of_programs_each_block_is_called(called):
-    blocks = [block(number) for number in range(2)]
-    stacked(blocks, {"x": X, "padding_mask": MASK})
+def test_what_is_not_compiled_is_called_block_by_block(called):
+    stacked_in_a_program([block(number) for number in range(2)], X)
     assert called == ["block_0", "block_1"]
