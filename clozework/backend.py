@@ -24,10 +24,10 @@ __all__ = [
     "fill_variable",
     "has_accelerator",
     "known_values",
-    "layers_traced_once",
     "own_attributes",
     "random_states",
     "set_random_states",
+    "shared_traces",
     "tokens_at_once",
     "unallocated_variables",
     "unused_weights_allowed",
@@ -196,8 +196,8 @@ def compiled_program(function, *, read, changed, open_axes=0) -> Callable[..., A
     return program
 
 
-def layers_traced_once():
-    """Returns a context; within it JAX traces one of the layers that are alike: `traced_layers`."""
+def shared_traces():
+    """Returns the context of `traced_layers` on JAX; elsewhere there is nothing to trace."""
     import keras
 
     is_jax = keras.backend.backend() == "jax"

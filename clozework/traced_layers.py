@@ -26,13 +26,15 @@ def shared_traces():
         yield
 
 
-def traced_once(layer, call, args, kwargs):
+def traced_once(layer, call, args, kwargs, *, functions=()):
     """Returns `call(*args, **kwargs)`; layers that are alike share a trace within `shared_traces`.
 
     Args:
         layer: What `call` computes.
         call: The layer's own `__call__`.
         args, kwargs: Of the call.
+        functions: What the layer was given to compute with. Of a function its configuration has
+            the name alone, which another may have as well.
     """
     traced = _TRACED.get()
     if traced is None or not layer.built or id(layer) in _ALONE.get():
@@ -48,14 +50,15 @@ def traced_once(layer, call, args, kwargs):
         return call(*args, **kwargs)
     # The others, such as `training`, are part of what is traced.
     others = tuple(None if known else leaf for leaf, known in zip(leaves, is_tensor, strict=True))
-    key = (_description(layer), structure, others)
+    variables = layer.variables
+    key = (_description(layer, variables), tuple(map(id, functions)), structure, others)
     if key not in traced:
-        traced[key] = _TracedLayer(layer.variables, call, structure, others)
+        traced[key] = _TracedLayer(variables, call, structure, others)
     with AutocastScope(None):
-        values = [variable.value for variable in layer.variables]
+        values = [variable.value for variable in variables]
     outputs, changes = traced[key].program(values, tensors)
     for i, value in changes.items():
-        layer.variables[i].assign(value)
+        variables[i].assign(value)
     return outputs
 
 
@@ -97,12 +100,12 @@ def traced_alone(layer):
         yield
 
 
-def _description(layer):
+def _description(layer, variables):
     """Returns what tells a layer from those that compute something else with their variables."""
     parts = [layer, *layer._flatten_layers(include_self=False)]
     configs = [{**part.get_config(), "name": None} for part in parts]
-    variables = tuple((tuple(v.shape), v.dtype) for v in layer.variables)
-    return tuple(map(type, parts)), repr(configs), variables
+    shapes = tuple((tuple(variable.shape), variable.dtype) for variable in variables)
+    return tuple(map(type, parts)), repr(configs), shapes
 
 
 @contextlib.contextmanager

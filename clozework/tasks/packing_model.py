@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from clozework.backend import compiled_program, layers_traced_once
+from clozework.backend import compiled_program, shared_traces
 from clozework.data import FIRST_TOKENS, SHORTEST_TEXT, PackedRows
 from clozework.tasks.packed_texts import packed_batch
 from clozework.tasks.padding import without_needless_padding
@@ -37,7 +37,7 @@ class PackingModel(RecordedModel):
     def call(self, inputs, training=None, mask=None):
         if isinstance(inputs, Mapping) and FIRST_TOKENS in inputs:
             tensors = {name: keras.ops.convert_to_tensor(x) for name, x in inputs.items()}
-            with layers_traced_once():
+            with shared_traces():
                 return _OuterLayer(self.call_packed)(tensors, training=training)
         return super().call(inputs, training=training, mask=mask)
 

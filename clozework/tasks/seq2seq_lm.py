@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from clozework.backend import compiled_program, computed_once, layers_traced_once
+from clozework.backend import compiled_program, computed_once, shared_traces
 from clozework.data import named_texts, open_stream
 from clozework.errors import InputError
 from clozework.layers import KeyValueCache, LogitsBias
@@ -138,7 +138,7 @@ class Seq2SeqLM(CausalLM):
         return self.backbone.encode(token_ids, padding_mask)
 
     def _call_packed_encoder(self, packed):
-        with layers_traced_once():
+        with shared_traces():
             return self.call_encoder(packed["token_ids"], packed["padding_mask"])
 
     def call_decoder_with_cache(

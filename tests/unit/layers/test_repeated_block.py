@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from clozework.backend import layers_traced_once
+from clozework.backend import shared_traces
 from clozework.layers import TransformerEncoder
 from clozework.traced_layers import traced_alone
 
@@ -49,7 +49,7 @@ def stacked(blocks, x, training=False):
 
 
 def stacked_in_a_program(blocks, x, training=False):
-    with layers_traced_once():
+    with shared_traces():
         return stacked(blocks, x, training)
 
 
@@ -129,6 +129,26 @@ def test_blocks_with_other_settings_are_traced_for_themselves(called, settings):
     blocks = [block(0), block(1, **settings), block(2), block(3, **settings)]
     program = program_of(blocks)
     assert traced(called, program) == ["block_0", "block_1"]
+    assert_computes(program, blocks)
+
+
+def test_functions_of_one_name_are_traced_for_themselves(called):
+    def scaled(factor):
+        def activation(x):
+            return factor * x
+
+        return activation
+
+    blocks = [block(0, activation=scaled(1.0)), block(1, activation=scaled(5.0))]
+    program = program_of(blocks)
+    assert traced(called, program) == ["block_0", "block_1"]
+    assert_computes(program, blocks)
+
+
+def test_a_function_that_blocks_share_does_not_part_them(called):
+    blocks = [block(number, activation=keras.ops.sin) for number in range(2)]
+    program = program_of(blocks)
+    assert traced(called, program) == ["block_0"]
     assert_computes(program, blocks)
 
 
