@@ -22,13 +22,8 @@ What counts as what:
 from clozework.data.batches import Batches, CollectionBatches, StreamBatches, quiet_end_of_stream
 from clozework.data.making import make_dataset
 from clozework.data.named import named_texts
-from clozework.data.packed_rows import (
-    FIRST_TOKENS,
-    SHORTEST_TEXT,
-    PackedRows,
-    plan_batch,
-    plan_steps,
-)
+from clozework.data.packed_batches import plan_batch
+from clozework.data.packed_rows import FIRST_TOKENS, SHORTEST_TEXT, PackedRows, plan_steps
 from clozework.data.splitting import split_validation
 from clozework.data.streams import open_stream
 

@@ -3,7 +3,7 @@
 import contextlib
 import random
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import keras
@@ -120,6 +120,10 @@ class CollectionBatches(keras.utils.PyDataset):
         """Returns the sorted distinct labels if they are strings, else None."""
         return _distinct(self._source.examples())
 
+    def some_features(self, most: int) -> Sequence:
+        """Returns what a batch has for x, of so many examples at the most, if they are at hand."""
+        return self._source.some_features(most)
+
     def known_labels(self):
         """Returns all labels if they are at hand, else None."""
         return self._source.known_labels()
@@ -220,6 +224,10 @@ class StreamBatches(DataAdapter):
                 "something that can be read again: a list, a dataset."
             )
         return _distinct(self._pass())
+
+    def some_features(self, most: int) -> Sequence:
+        """Returns none: examples come one after another."""
+        return []
 
     def known_labels(self) -> None:
         """Returns None: labels come one after another."""

@@ -5,13 +5,19 @@ text of a step has a number of its own, from 2 on. `first_tokens` says where eac
 """
 
 import bisect
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["FIRST_TOKENS", "SHORTEST_TEXT", "PackedRows", "plan_batch", "plan_steps"]
+__all__ = [
+    "FIRST_TOKENS",
+    "SHORTEST_TEXT",
+    "PackedRows",
+    "filled_rows",
+    "placed",
+    "plan_steps",
+]
 
 # The input that packed rows have beside the model's own. Sorted by name it is the first of them,
 # and Keras weighs the loss of a batch by the length of its first input: the number of texts.
@@ -24,14 +30,8 @@ _ROW_LENGTHS = tuple(2**i for i in range(4, 15))
 _USUAL_ROW_LENGTH = 128
 _MOST_ROWS = 32
 _LONGEST_USUAL_ROW = 512
-_ROW_LENGTH_IN_TRAINING = 256
-# Rows of a batch in training have on average so much room for each of its texts: steps that are
-# small where texts of usual lengths are, and large for the rest. Longer rows are for batches with a
-# longer text, but any batch takes the shape that costs the least.
-_ROOMS_IN_SHORT_ROWS = (16, 24, 32, 48, 64)
-_ROOMS_IN_LONG_ROWS = (64, 80, 112, 160, 224, 336, 512)
-# The same where no text is longer than a short row, as 256ths of it.
-_PARTS_OF_SHORT_ROWS = (16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256)
+# Rows may be so long whatever the texts are.
+_LEAST_LONGEST_ROW = 256
 # Texts are rarely shorter, and a slot for each of them costs little.
 SHORTEST_TEXT = 4
 # A step that is not full has a half, a quarter or an eighth of the rows.
@@ -157,130 +157,20 @@ def plan_steps(
         # All of them in one short row.
         shortest = tokens_per_step = total
     steps = []
-    by_length = _filled_rows(lengths, row_lengths, shortest, texts_in_row=slots)
+    by_length = filled_rows(lengths, row_lengths, shortest, texts_in_row=slots)
     for row_length, rows in by_length.items():
         most = max(tokens_per_step // row_length, 1)
         counts = sorted({max(most >> i, 1) for i in range(_HALVINGS + 1)})
         for start in range(0, len(rows), most):
             part = rows[start : start + most]
             num_rows = counts[bisect.bisect_left(counts, len(part))]
-            steps.append(_placed(part, lengths, (num_rows, row_length), slots(row_length)))
+            steps.append(placed(part, lengths, (num_rows, row_length), slots(row_length)))
     return steps
-
-
-def plan_batch(
-    lengths: Sequence[int],
-    *,
-    longest_text: int | None = None,
-    longest_row: int | None = None,
-    has_one_length: bool = False,
-    growth: float = 1.0,
-) -> PackedRows:
-    """Returns one step that holds all texts of a batch in their order: a slot for each.
-
-    Batches of as many texts have at most twelve shapes, whatever the texts, where none can be
-    longer than 512 tokens; beyond, each doubling of the longest brings four more.
-
-    Args:
-        lengths: Number of tokens of each text.
-        longest_text: Most tokens that a text can have; those of the longest by default.
-        longest_row: Most tokens that the model can read; None for any number.
-        has_one_length: Whether the rows of all batches have one length. Keras's metrics are means
-            over rows first, so that labels of tokens would count by the length of their rows.
-        growth: How many times as much a shape has to cost as the next smaller one. Fewer shapes are
-            compiled sooner, and have more padding.
-
-    Example:
-    >>> batch = plan_batch([100, 200, 30])
-    >>> batch.num_rows, batch.row_length, batch.texts
-    (2, 256, (0, 1, 2))
-    """
-    lengths = [max(length, 1) for length in lengths]
-    longest = max(1 << (max(*lengths, longest_text or 1) - 1).bit_length(), _ROW_LENGTH_IN_TRAINING)
-    longest = min(longest, longest_row or longest)
-    shapes = _shapes_of_batches(len(lengths), longest)
-    if has_one_length:
-        shapes = [(-(-num_rows * length // longest), longest) for num_rows, length in shapes]
-        shapes.sort()
-    shapes = _thinned(shapes, growth)
-    steps = (_batch_of_shape(lengths, shape) for shape in shapes)
-    return next(step for step in steps if step is not None)
-
-
-def _batch_of_shape(lengths: list[int], shape: tuple[int, int]) -> PackedRows | None:
-    """Returns the step that holds all texts in their order, or None where they do not fit."""
-    num_rows, row_length = shape
-    if max(lengths) > row_length or sum(lengths) > num_rows * row_length:
-        return None
-    [rows] = _filled_rows(
-        lengths, [row_length], row_length, texts_in_row=lambda _: len(lengths)
-    ).values()
-    if len(rows) > num_rows:
-        return None
-    step = _placed(rows, lengths, shape, len(lengths))
-    order = np.argsort(step.texts)
-    in_order = tuple(range(len(lengths)))
-    return replace(
-        step,
-        slots_shape=(len(lengths),),
-        texts=in_order,
-        slots=in_order,
-        rows=tuple(step.rows[i] for i in order),
-        starts=tuple(step.starts[i] for i in order),
-        lengths=tuple(lengths),
-    )
-
-
-def _shapes_of_batches(num_texts: int, longest: int) -> list[tuple[int, int]]:
-    """Returns the shapes that rows of a batch may have, those that cost the least first.
-
-    The last one has a row of the greatest length for each text, which all texts fit into.
-    """
-    if longest <= _ROW_LENGTH_IN_TRAINING:
-        rooms = {longest: [longest * part / 256 for part in _PARTS_OF_SHORT_ROWS]}
-    else:
-        rooms = {
-            _ROW_LENGTH_IN_TRAINING: _ROOMS_IN_SHORT_ROWS,
-            min(512, longest): [min(room, longest) for room in _ROOMS_IN_LONG_ROWS],
-        }
-        row_length = 512
-        while row_length < longest:
-            row_length = min(2 * row_length, longest)
-            rooms[row_length] = [row_length >> i for i in range(4)]
-    shapes = {
-        _shape_with_room(num_texts, room, row_length)
-        for row_length, rooms_of_texts in rooms.items()
-        for room in rooms_of_texts
-    }
-    return sorted(shapes, key=_cost)
-
-
-def _shape_with_room(num_texts: int, room: float, row_length: int) -> tuple[int, int]:
-    """Returns rows that have on average so much room for each text."""
-    num_tokens = math.ceil(num_texts * room)
-    if num_tokens < row_length:
-        return 1, min(-(-num_tokens // 8) * 8, row_length)
-    return -(-num_tokens // row_length), row_length
-
-
-def _thinned(shapes: list[tuple[int, int]], growth: float) -> list[tuple[int, int]]:
-    """Returns those of sorted shapes, the last one among them, whose costs are so far apart."""
-    kept = shapes[-1:]
-    for shape in reversed(shapes[:-1]):
-        if _cost(shape)[0] * growth <= _cost(kept[0])[0]:
-            kept.insert(0, shape)
-    return kept
-
-
-def _cost(shape: tuple[int, int]) -> tuple[float, int]:
-    """Returns about how long rows take: as measured, a sixth more in rows of 512 than of 256."""
-    num_rows, row_length = shape
-    return num_rows * row_length * (row_length + 1344), row_length
 
 
 def _row_lengths(longest_text: int, longest_row: int | None) -> list[int]:
     """Returns the lengths that rows may have; the last one holds the longest text."""
-    longest = longest_row or max(1 << (longest_text - 1).bit_length(), _ROW_LENGTH_IN_TRAINING)
+    longest = longest_row or max(1 << (longest_text - 1).bit_length(), _LEAST_LONGEST_ROW)
     return [*(length for length in _ROW_LENGTHS if length < longest), longest]
 
 
@@ -288,7 +178,7 @@ def _at_least(row_lengths: list[int], needed: int) -> int:
     return row_lengths[min(bisect.bisect_left(row_lengths, needed), len(row_lengths) - 1)]
 
 
-def _filled_rows(
+def filled_rows(
     lengths: list[int], row_lengths: list[int], shortest: int, *, texts_in_row
 ) -> dict[int, list[list[int]]]:
     """Returns rows of texts, by their lengths: each text goes where the least room is left over."""
@@ -312,7 +202,7 @@ def _filled_rows(
     return rows
 
 
-def _placed(
+def placed(
     rows: list[list[int]], lengths: list[int], shape: tuple[int, int], slots_in_row: int
 ) -> PackedRows:
     texts = [text for row in rows for text in row]

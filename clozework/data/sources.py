@@ -1,7 +1,7 @@
 """Where the batches of a `CollectionBatches` come from."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -43,6 +43,13 @@ class BatchSource(Protocol):
         """Goes through all examples once, batch by batch or at once."""
         ...
 
+    def some_features(self, most: int) -> Sequence[Any]:
+        """Returns what a batch has for x, of so many examples at the most, from all parts.
+
+        None of them where they would have to be read first.
+        """
+        ...
+
     def known_labels(self) -> Any:
         """Returns all labels if they are at hand, else None."""
         ...
@@ -69,6 +76,11 @@ class CollectionSource:
 
     def examples(self) -> Iterator[Examples]:
         yield self._examples
+
+    def some_features(self, most: int) -> Sequence[Any]:
+        count = min(most, len(self._examples))
+        places = np.linspace(0, len(self._examples), count, endpoint=False).astype(int)
+        return self._examples.features.take(places.tolist())
 
     def known_labels(self) -> Any:
         return None if self._examples.labels is None else self._examples.labels.all()
@@ -105,6 +117,9 @@ class PyDatasetSource:
                 "collected beforehand. Give them, label_names=[...]."
             )
         yield from itertools.chain([first], map(self._read, range(1, self.num_batches)))
+
+    def some_features(self, most: int) -> Sequence[Any]:
+        return []
 
     def known_labels(self) -> None:
         return None

@@ -1,5 +1,6 @@
 """How tasks compute on texts that share rows; see `clozework.data.packed_rows`."""
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from clozework.tasks.padding import without_needless_padding
 from clozework.tasks.recorded_model import RecordedModel
 
 __all__ = [
+    "batches_of",
     "first_tokens_of",
     "first_vectors",
     "outputs_of_padded",
@@ -29,6 +31,8 @@ __all__ = [
     "vectors_at",
 ]
 
+# Of how many texts the lengths are known before the first batch of training is planned.
+_MOST_MEASURED = 1024
 # Of the shapes of batches in training: XLA takes long to compile for a GPU, on which a batch of
 # usual size takes no longer with more padding.
 _GROWTH_ON_ACCELERATORS = 2.0
@@ -106,7 +110,27 @@ def packed_batch(
         longest_row=task.backbone.longest_row,
         has_one_length=has_one_length,
         growth=_GROWTH_ON_ACCELERATORS if has_accelerator() else 1.0,
+        usual_lengths=task.usual_lengths,
     )
+
+
+@contextlib.contextmanager
+def batches_of(task, dataset):
+    """Within it, the batches of a task have shapes that fit the texts of a dataset.
+
+    Texts of which nothing is known before they are read, and those for an accelerator, which is
+    seldom kept busy by a batch and has programs that take long to compile, get the usual shapes.
+    """
+    lengths, others = (), task.usual_lengths
+    if task.preprocessor is not None and task.packs_texts and not has_accelerator():
+        texts = dataset.some_features(_MOST_MEASURED)
+        if len(texts):
+            lengths = tuple(task.token_counts(texts).tolist())
+    task.usual_lengths = lengths
+    try:
+        yield
+    finally:
+        task.usual_lengths = others
 
 
 def outputs_of_texts(

@@ -22,8 +22,11 @@ class PackingModel(RecordedModel):
     """
 
     backbone: Any
+    preprocessor: Any
     # Packed rows have room for a text for each so many tokens.
     shortest_text: ClassVar[int] = SHORTEST_TEXT
+    # Numbers of tokens of some of the texts that batches are made of; see `plan_batch`.
+    usual_lengths: tuple[int, ...] = ()
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -65,6 +68,10 @@ class PackingModel(RecordedModel):
             # Devices share a batch by its first axis, which has to be the same of texts and rows.
             and keras.distribution.distribution() is None
         )
+
+    def token_counts(self, examples: Sequence[Any]) -> np.ndarray:
+        """Returns the numbers of tokens of the texts that a batch of examples is packed from."""
+        return self.preprocessor.num_tokens(examples)
 
     def output_of_text(self, values: np.ndarray, step: PackedRows, i: int) -> np.ndarray:
         """Returns what belongs to `step.texts[i]` among the outputs of packed rows."""

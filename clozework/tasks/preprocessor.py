@@ -137,6 +137,11 @@ class Preprocessor:
         segments = tuple(list(segment) for segment in zip(*examples, strict=True)) or ([],)
         return self._joined(segments, sequence_length)
 
+    def num_tokens(self, examples: Sequence[Any]) -> np.ndarray:
+        """Returns how many tokens each example has in its row, special ones included."""
+        needed = self._num_needed(self._segments(examples))
+        return np.minimum(needed, self.sequence_length)
+
     def _segments(
         self, examples: Sequence[Any], *, special_tokens_in_strings: bool = False
     ) -> tuple[list[list[int]], ...]:
@@ -160,9 +165,7 @@ class Preprocessor:
     ) -> dict[str, np.ndarray]:
         length = self.sequence_length if sequence_length is None else sequence_length
         tokenizer = self.tokenizer
-        num_specials = 2 + tokenizer.num_separators * (len(segments) - 1)
-        lengths = (np.fromiter(map(len, rows), "int64", len(rows)) for rows in segments)
-        needed: np.ndarray = np.add.reduce([*lengths]) + num_specials
+        needed = self._num_needed(segments)
         packer = MultiSegmentPacker(
             sequence_length=length,
             start_value=tokenizer.start_token_id,
@@ -180,6 +183,12 @@ class Preprocessor:
         arrays.update(dict.fromkeys(self.own_inputs(), mask))
         names = (*self.backbone_cls.input_names, *self.own_inputs())
         return {name: arrays[name] for name in names}
+
+    def _num_needed(self, segments: tuple[list[list[int]], ...]) -> np.ndarray:
+        """Returns how many tokens each example has with the special ones, however long a row is."""
+        num_specials = 2 + self.tokenizer.num_separators * (len(segments) - 1)
+        lengths = (np.fromiter(map(len, rows), "int64", len(rows)) for rows in segments)
+        return np.add.reduce([*lengths]) + num_specials
 
     @classmethod
     def own_inputs(cls) -> tuple[str, ...]:

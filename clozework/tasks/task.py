@@ -22,6 +22,7 @@ from clozework.tasks.loading import load_task
 from clozework.tasks.model_card import TrainingSummary
 from clozework.tasks.numbers import check_count, check_outputs, check_share
 from clozework.tasks.packed_texts import (
+    batches_of,
     outputs_of_padded,
     outputs_of_texts,
     predict_packed,
@@ -163,12 +164,9 @@ class Task(PackingModel):
         check_can_train()
         x, y = self.prepare_examples(x, y)
         if validation_split:
+            is_text = self.preprocessor is not None
             (x, y, sample_weight), validation_data = split_validation(
-                x,
-                y,
-                sample_weight,
-                validation_split=validation_split,
-                is_text=self.preprocessor is not None,
+                x, y, sample_weight, validation_split=validation_split, is_text=is_text
             )
         dataset = self._dataset(
             x,
@@ -189,7 +187,8 @@ class Task(PackingModel):
         self.learn_labels(dataset, validation_data)
         if class_weight is not None:
             dataset.weigh_classes(self.prepare_class_weight(class_weight))
-        with unused_weights_allowed(), quiet_end_of_stream(dataset, validation_data):
+        batches = batches_of(self, dataset)
+        with batches, unused_weights_allowed(), quiet_end_of_stream(dataset, validation_data):
             history = fit_resumably(
                 self,
                 super().fit,
@@ -209,7 +208,7 @@ class Task(PackingModel):
         if kwargs.get("_use_cached_eval_dataset"):
             return super().evaluate(x, y, **kwargs)
         dataset = self._dataset(x, y, sample_weight, batch_size=batch_size)
-        with quiet_end_of_stream(dataset):
+        with batches_of(self, dataset), quiet_end_of_stream(dataset):
             return super().evaluate(dataset, **kwargs)
 
     def predict(self, x, batch_size=None, verbose: int | str = "auto", steps=None, callbacks=None):

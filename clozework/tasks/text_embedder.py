@@ -203,6 +203,12 @@ class TextEmbedder(Task):
         ]
         write_sentence_modules(directory, modules, weights, hidden_dim=self.backbone.hidden_dim)
 
+    def token_counts(self, examples):
+        is_of_single_texts = isinstance(self.loss, InBatchNegatives)
+        return super().token_counts(
+            self._single_texts(examples) if is_of_single_texts else examples
+        )
+
     def _training_batch(self, x, y, sample_weight):
         if not isinstance(self.loss, InBatchNegatives):
             return super()._training_batch(x, y, sample_weight)
@@ -211,17 +217,20 @@ class TextEmbedder(Task):
                 "InBatchNegatives is for pairs of texts alone: it needs a preprocessor, and takes "
                 "neither labels nor `sample_weight`."
             )
-        sizes = {1 if isinstance(example, str) else len(example) for example in x}
+        inputs = self.compact(self.preprocessor(self._single_texts(x)))
+        self.check_inputs(inputs)
+        return inputs, np.arange(len(x), dtype="int32")
+
+    def _single_texts(self, examples: Sequence) -> list[str]:
+        """Returns all first texts of pairs or triplets, all second ones, and so on."""
+        sizes = {1 if isinstance(example, str) else len(example) for example in examples}
         if len(sizes) > 1 or min(sizes) < 2:
             raise InputError(
                 f"InBatchNegatives takes pairs, or triplets, of texts. Received examples of "
                 f"{' and '.join(map(str, sorted(sizes)))}."
             )
         prompt = self._prompt(None)
-        texts = [prompt + text for texts in zip(*x, strict=True) for text in texts]
-        inputs = self.compact(self.preprocessor(texts))
-        self.check_inputs(inputs)
-        return inputs, np.arange(len(x), dtype="int32")
+        return [prompt + text for texts in zip(*examples, strict=True) for text in texts]
 
     def _projected(self, pooled):
         for projection in self.projections:

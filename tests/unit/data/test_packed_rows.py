@@ -4,35 +4,7 @@ import numpy as np
 import pytest
 
 from clozework.data import FIRST_TOKENS, plan_batch, plan_steps
-
-
-def realistic_lengths(count, seed=0):
-    """Number of tokens of texts as they are: most short, a few long."""
-    lengths = np.random.default_rng(seed).lognormal(np.log(40), 0.9, count)
-    return np.clip(lengths, 3, 512).astype(int).tolist()
-
-
-def batch_lengths(median, seed):
-    """Number of tokens of the texts of a batch."""
-    lengths = np.random.default_rng(seed).lognormal(np.log(median), 0.9, 32)
-    return np.clip(lengths, 3, 512).astype(int).tolist()
-
-
-def computed(steps):
-    return sum(step.num_rows * step.row_length for step in steps)
-
-
-def assert_apart(step):
-    """No two texts share a place, and none goes over the end of a row."""
-    used = np.zeros((step.num_rows, step.row_length), int)
-    for row, start, length in zip(step.rows, step.starts, step.lengths, strict=True):
-        assert start + length <= step.row_length
-        used[row, start : start + length] += 1
-    assert used.max() == 1
-    assert len(step.slots) == len(set(step.slots)) == len(step.texts)
-    assert max(step.slots) < np.prod(step.slots_shape)
-    if len(step.slots_shape) == 2:
-        assert step.rows == tuple(slot // step.slots_shape[1] for slot in step.slots)
+from tests.unit.data.packing import assert_apart, computed, realistic_lengths
 
 
 def test_each_text_lies_in_one_step_and_in_a_place_of_its_own():
@@ -89,86 +61,6 @@ def test_rows_are_no_longer_than_the_model_can_read(longest_row):
     ]:
         assert step.row_length <= (longest_row or 256)
         assert_apart(step)
-
-
-def test_a_batch_keeps_the_order_of_its_texts():
-    lengths = realistic_lengths(32)
-    batch = plan_batch(lengths, longest_row=512)
-    assert batch.texts == tuple(range(32))
-    assert batch.slots == tuple(range(32))
-    assert batch.slots_shape == (32,)
-    assert batch.lengths == tuple(lengths)
-    assert_apart(batch)
-
-
-def shapes_of_batches(batches, longest_text):
-    """Plans batches, checks that their texts have places, and returns the distinct shapes."""
-    shapes = set()
-    for lengths in batches:
-        batch = plan_batch(lengths, longest_text=longest_text, longest_row=longest_text)
-        assert_apart(batch)
-        assert batch.lengths == tuple(lengths)
-        shapes.add((batch.num_rows, batch.row_length))
-    return shapes
-
-
-def test_batches_of_training_lose_little_room():
-    lengths = realistic_lengths(32 * 200)
-    batches = [
-        plan_batch(lengths[start : start + 32], longest_text=512, longest_row=512)
-        for start in range(0, len(lengths), 32)
-    ]
-    assert computed(batches) <= 1.16 * sum(lengths)
-
-
-@pytest.mark.parametrize("longest_text", [7, 128, 256, 300, 512])
-def test_batches_of_any_texts_have_twelve_shapes_at_most(longest_text):
-    generator = np.random.default_rng(0)
-    for num_texts in (1, 2, 3, 7, 8, 31, 32, 64):
-        # Alike, mixed, all short but one, and of every total.
-        batches = [[n] * num_texts for n in range(1, longest_text + 1, max(longest_text // 16, 1))]
-        batches += [[longest_text] + [1] * (num_texts - 1), [longest_text] * num_texts]
-        batches += [
-            np.clip(
-                generator.lognormal(generator.uniform(0, 6), generator.uniform(0, 2), num_texts),
-                1,
-                longest_text,
-            )
-            .astype(int)
-            .tolist()
-            for _ in range(60)
-        ]
-        assert len(shapes_of_batches(batches, longest_text)) <= 12
-
-
-@pytest.mark.parametrize("has_one_length", [False, True])
-def test_batches_may_have_fewer_shapes(has_one_length):
-    options = {"longest_text": 512, "longest_row": 512, "has_one_length": has_one_length}
-    shapes = {
-        (batch.num_rows, batch.row_length)
-        for seed in range(300)
-        for median in (8, 40, 200)
-        for batch in [plan_batch(batch_lengths(median, seed), growth=2.0, **options)]
-    }
-    assert 2 <= len(shapes) <= 6
-
-
-def test_shapes_of_batches_depend_on_neither_order_nor_other_batches():
-    lengths = realistic_lengths(32)
-    shapes = shapes_of_batches([lengths, lengths[::-1], sorted(lengths)], 512)
-    assert len(shapes) == 1
-
-
-def test_rows_of_all_batches_may_have_one_length():
-    for lengths in ([3], [5, 9, 30], [400, 300, 2], [512] * 9, realistic_lengths(32)):
-        batch = plan_batch(lengths, longest_text=512, longest_row=512, has_one_length=True)
-        assert batch.row_length == 512
-        assert_apart(batch)
-
-
-def test_rows_of_long_texts_are_not_the_longest_that_a_model_can_read():
-    batch = plan_batch([600, 30, 700, 8], longest_text=8192, longest_row=8192)
-    assert (batch.num_rows, batch.row_length) == (2, 1024)
 
 
 def test_packed_inputs_hold_the_tokens_of_each_text():

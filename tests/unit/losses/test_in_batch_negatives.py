@@ -41,6 +41,17 @@ def test_losses_of_texts_that_share_rows_are_those_of_their_vectors(family):
     np.testing.assert_allclose(embedder.evaluate(PAIRS, verbose=0), expected, rtol=1e-4)
 
 
+def test_the_texts_of_pairs_are_counted_one_by_one():
+    embedder = tiny_task(TASKS["BertTextEmbedder"])
+    together = embedder.token_counts(PAIRS)
+    embedder.compile(loss=InBatchNegatives())
+    counts = embedder.token_counts(PAIRS)
+    arrays = embedder.preprocessor([text for texts in zip(*PAIRS, strict=True) for text in texts])
+    assert counts.tolist() == arrays["padding_mask"].sum(axis=1).tolist()
+    # A pair in one row has one end, or start, the less.
+    assert together.sum() == counts.sum() - len(PAIRS)
+
+
 def test_partners_find_each_other_after_training():
     keras.utils.set_random_seed(0)
     embedder = tiny_task(TASKS["BertTextEmbedder"])

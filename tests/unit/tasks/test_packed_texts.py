@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from clozework import models
+from clozework.errors import InputError
 from clozework.tasks import packed_texts
 from tests.unit.tasks.tiny_models import tiny_classifier
 
@@ -119,3 +120,69 @@ def test_only_a_block_that_is_called_once_and_can_compute_some_tokens_is_the_las
     # ALBERT's only block is called again and again, and BART's last one is a decoder's.
     assert models.AlbertBackbone(9, embedding_dim=8, **sizes).last_block is None
     assert models.BartBackbone(9, **sizes).last_block is None
+
+
+@pytest.fixture
+def plans(monkeypatch):
+    """The lengths that were known when each batch was planned."""
+    known = []
+    plan = packed_texts.plan_batch
+
+    def noted(lengths, *, usual_lengths, **options):
+        known.append(usual_lengths)
+        return plan(lengths, usual_lengths=usual_lengths, **options)
+
+    monkeypatch.setattr(packed_texts, "plan_batch", noted)
+    return known
+
+
+@pytest.mark.parametrize("is_pair", [False, True])
+def test_batches_are_planned_for_the_lengths_of_all_texts(classifier, texts, plans, is_pair):
+    x = (texts, ["a"] * len(texts)) if is_pair else texts
+    labels = np.arange(len(texts)) % 2
+    expected = tuple(classifier.preprocessor(x)["padding_mask"].sum(axis=1).tolist())
+    classifier.fit(x, labels, batch_size=16, verbose=0)
+    assert set(plans) == {expected}
+    del plans[:]
+    classifier.evaluate(x, labels, batch_size=16, verbose=0)
+    assert set(plans) == {expected}
+    assert classifier.usual_lengths == ()
+
+
+def test_of_many_texts_some_from_everywhere_are_measured(classifier, texts, plans, monkeypatch):
+    monkeypatch.setattr(packed_texts, "_MOST_MEASURED", 4)
+    classifier.fit(texts, np.arange(len(texts)) % 2, verbose=0)
+    expected = classifier.preprocessor(texts[::10])["padding_mask"].sum(axis=1)
+    assert set(plans) == {tuple(expected.tolist())}
+
+
+def test_of_streams_and_for_accelerators_no_lengths_are_known(
+    classifier, texts, plans, monkeypatch
+):
+    class OneBatch(keras.utils.PyDataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return texts, labels
+
+    labels = np.arange(len(texts)) % 2
+    classifier.fit(zip(texts, labels.tolist(), strict=True), verbose=0)
+    classifier.fit(OneBatch(), verbose=0)
+    monkeypatch.setattr(packed_texts, "has_accelerator", lambda: True)
+    classifier.fit(texts, labels, verbose=0)
+    assert set(plans) == {()}
+
+
+def test_lengths_are_those_of_the_data_at_hand(classifier, texts, plans):
+    class Evaluation(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            classifier.evaluate(["a"], [0], verbose=0)
+
+    classifier.fit(texts, np.arange(len(texts)) % 2, epochs=2, verbose=0, callbacks=[Evaluation()])
+    assert {len(lengths) for lengths in plans} == {1, len(texts)}
+    assert len(plans[-1]) == len(texts)
+    # Also after an error.
+    with pytest.raises(InputError, match="class"):
+        classifier.evaluate(texts, [7] * len(texts), verbose=0)
+    assert classifier.usual_lengths == ()

@@ -53,6 +53,19 @@ def ids(batch):
     return batch["token_ids"].tolist()
 
 
+@pytest.mark.parametrize(
+    "examples", [[], ["", "a b", "a b c a b c"], [("a", "b c"), ("", ""), ("a b c", "a b c a")]]
+)
+def test_tokens_are_counted_as_they_lie_in_rows(preprocessor, examples):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        counts = preprocessor.num_tokens(examples).tolist()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ClozeworkWarning)
+        batch = preprocessor(examples)
+    assert counts == batch["padding_mask"].sum(axis=1).tolist()
+
+
 def test_a_string_gives_one_row_and_a_list_a_batch(preprocessor):
     one, batch = preprocessor("a b"), preprocessor(["a b"])
     assert ids(one) == [CLS, A, B, SEP, PAD, PAD, PAD, PAD]
