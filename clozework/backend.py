@@ -196,6 +196,16 @@ def compiled_program(function, *, read, changed, open_axes=0) -> Callable[..., A
     return program
 
 
+def has_open_shapes() -> bool:
+    """Returns whether arrays of another shape, of rows of tokens, are no other program to compile.
+
+    So it is on PyTorch, which runs one operation after another, and on OpenVINO by its open axes.
+    """
+    import keras
+
+    return keras.backend.backend() in ("torch", "openvino")
+
+
 def shared_traces():
     """Returns the context of `traced_layers` on JAX; elsewhere there is nothing to trace."""
     import keras

@@ -37,12 +37,13 @@ def plan_batch(
     has_one_length: bool = False,
     growth: float = 1.0,
     usual_lengths: tuple[int, ...] = (),
+    has_open_shapes: bool = False,
 ) -> PackedRows:
     """Returns one step that holds all texts of a batch in their order: a slot for each.
 
     Batches of as many texts have at most twelve shapes, whatever the texts, where none can be
     longer than 512 tokens; beyond, if nothing is known of them, each doubling of the longest brings
-    four more.
+    four more. That is, unless shapes are open.
 
     Args:
         lengths: Number of tokens of each text.
@@ -54,6 +55,7 @@ def plan_batch(
             compiled sooner, and have more padding.
         usual_lengths: Numbers of tokens of some of the texts that all batches are made of, for
             shapes that lose little room; none for shapes that serve any texts.
+        has_open_shapes: Whether a batch may have any shape, and takes the one that costs the least.
 
     Example:
     >>> batch = plan_batch([100, 200, 30])
@@ -63,11 +65,14 @@ def plan_batch(
     lengths = [max(length, 1) for length in lengths]
     longest = max(1 << (max(*lengths, longest_text or 1) - 1).bit_length(), _ROW_LENGTH)
     longest = min(longest, longest_row or longest)
-    if usual_lengths:
+    if has_open_shapes:
+        shapes = _shapes_of_one_batch(lengths, longest, has_one_length)
+    elif usual_lengths:
         shapes = _shapes_of_usual_batches(len(lengths), longest, has_one_length, usual_lengths)
     else:
         shapes = _shapes_of_any_batches(len(lengths), longest, has_one_length)
-    steps = (_batch_of_shape(lengths, shape) for shape in _thinned(shapes, growth))
+    shapes = shapes if has_open_shapes else _thinned(shapes, growth)
+    steps = (_batch_of_shape(lengths, shape) for shape in shapes)
     return next(step for step in steps if step is not None)
 
 
@@ -100,6 +105,19 @@ def _rows_of_batch(lengths: list[int], row_length: int) -> list[list[int]]:
     return rows
 
 
+def _shapes_of_one_batch(
+    lengths: list[int], longest: int, has_one_length: bool
+) -> list[tuple[int, int]]:
+    """Returns the least shapes that a batch fits into, those that cost the least first."""
+    row_lengths = [n for n in _row_lengths(longest, has_one_length) if n >= max(lengths)]
+    return sorted(((len(_rows_of_batch(lengths, n)), n) for n in row_lengths), key=_cost)
+
+
+def _row_lengths(longest: int, has_one_length: bool) -> list[int]:
+    shorter = [] if has_one_length else [n for n in _ROW_LENGTHS if n < longest]
+    return [*shorter, longest]
+
+
 @functools.lru_cache(maxsize=64)
 def _shapes_of_usual_batches(
     num_texts: int, longest: int, has_one_length: bool, usual_lengths: tuple[int, ...]
@@ -112,9 +130,7 @@ def _shapes_of_usual_batches(
     others = _shapes_of_any_batches(num_texts, longest, has_one_length)
     others = _thinned(others, _GROWTH_OF_OTHER_SHAPES)
     lengths = {row_length for _, row_length in others}
-    if not has_one_length:
-        lengths.update(length for length in _ROW_LENGTHS if length < longest)
-    row_lengths = sorted(lengths)
+    row_lengths = sorted({*lengths, *_row_lengths(longest, has_one_length)})
     needed = _rows_needed(num_texts, row_lengths, usual_lengths)
     candidates = {
         (_rounded(int(num_rows)), row_length)

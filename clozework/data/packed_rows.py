@@ -126,10 +126,12 @@ def plan_steps(
     tokens_per_step: int,
     longest_row: int | None = None,
     shortest_text: int = SHORTEST_TEXT,
+    has_open_shapes: bool = False,
 ) -> list[PackedRows]:
     """Returns steps that hold all texts, long texts first.
 
-    Whatever the texts, there are at most twelve shapes of up to 512 tokens a row.
+    Whatever the texts, there are at most twelve shapes of up to 512 tokens a row, unless they are
+    open.
 
     Args:
         lengths: Number of tokens of each text.
@@ -137,6 +139,7 @@ def plan_steps(
         longest_row: Most tokens that the model can read; None for any number.
         shortest_text: A row of the usual length has one slot for so many tokens, and a longer row,
             which has a long text, as many.
+        has_open_shapes: Whether steps may have any number of rows, and no more than they need.
 
     Example:
     >>> [step] = plan_steps([5, 30, 20, 60, 9], tokens_per_step=1024)
@@ -163,7 +166,9 @@ def plan_steps(
         counts = sorted({max(most >> i, 1) for i in range(_HALVINGS + 1)})
         for start in range(0, len(rows), most):
             part = rows[start : start + most]
-            num_rows = counts[bisect.bisect_left(counts, len(part))]
+            num_rows = len(part)
+            if not has_open_shapes:
+                num_rows = counts[bisect.bisect_left(counts, num_rows)]
             steps.append(placed(part, lengths, (num_rows, row_length), slots(row_length)))
     return steps
 

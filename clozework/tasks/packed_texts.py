@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from clozework.backend import has_accelerator, tokens_at_once
+from clozework.backend import has_accelerator, has_open_shapes, tokens_at_once
 from clozework.data import FIRST_TOKENS, PackedRows, StreamBatches, plan_batch, plan_steps
 from clozework.layers import query_tokens
 from clozework.reading_ahead import read_ahead
@@ -111,6 +111,7 @@ def packed_batch(
         has_one_length=has_one_length,
         growth=_GROWTH_ON_ACCELERATORS if has_accelerator() else 1.0,
         usual_lengths=task.usual_lengths,
+        has_open_shapes=has_open_shapes(),
     )
 
 
@@ -120,9 +121,11 @@ def batches_of(task, dataset):
 
     Texts of which nothing is known before they are read, and those for an accelerator, which is
     seldom kept busy by a batch and has programs that take long to compile, get the usual shapes.
+    Where any shape will do, nothing has to be known.
     """
     lengths, others = (), task.usual_lengths
-    if task.preprocessor is not None and task.packs_texts and not has_accelerator():
+    is_measured = not (has_accelerator() or has_open_shapes())
+    if is_measured and task.preprocessor is not None and task.packs_texts:
         texts = dataset.some_features(_MOST_MEASURED)
         if len(texts):
             lengths = tuple(task.token_counts(texts).tolist())
@@ -190,6 +193,7 @@ def _steps(task, arrays: Mapping[str, np.ndarray], batch_size: int | None) -> li
         tokens_per_step=budget,
         longest_row=task.backbone.longest_row,
         shortest_text=task.shortest_text,
+        has_open_shapes=has_open_shapes(),
     )
 
 

@@ -138,7 +138,7 @@ class Preprocessor:
         return self._joined(segments, sequence_length)
 
     def num_tokens(self, examples: Sequence[Any]) -> np.ndarray:
-        """Returns how many tokens each example has in its row, special ones included."""
+        """Returns the number of tokens of each example, special ones included, `(batch,)`."""
         needed = self._num_needed(self._segments(examples))
         return np.minimum(needed, self.sequence_length)
 

@@ -127,6 +127,19 @@ def test_batches_of_texts_that_are_known_have_twelve_shapes_at_most(size, median
     assert len({length for _, length in shapes}) == 1 or not has_one_length
 
 
+@pytest.mark.parametrize("has_one_length", [False, True])
+@pytest.mark.parametrize(("size", "median", "most"), [(8, 40, 1.2), (32, 40, 1.1), (3, 300, 1.25)])
+def test_a_batch_of_any_shape_has_no_row_too_many(size, median, most, has_one_length):
+    lengths = realistic_lengths(size * 50, median=median)
+    options = {"has_one_length": has_one_length, "has_open_shapes": True}
+    batches = planned(lengths, size, **options)
+    for batch in batches:
+        assert_apart(batch)
+        assert set(batch.rows) == set(range(batch.num_rows))
+        assert batch.row_length == 512 or not has_one_length
+    assert computed(batches) <= most * sum(lengths) or has_one_length
+
+
 def test_a_batch_of_all_texts_that_are_known_loses_next_to_no_room():
     lengths = realistic_lengths(32)
     [batch] = planned(lengths, 32, tuple(lengths))

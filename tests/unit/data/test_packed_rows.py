@@ -32,6 +32,17 @@ def test_shapes_are_at_most_twelve():
     assert len(shapes) <= 12
 
 
+def test_steps_of_any_shape_have_no_row_too_many():
+    lengths = realistic_lengths(90)
+    steps = plan_steps(lengths, tokens_per_step=1024, longest_row=512, has_open_shapes=True)
+    for step in steps:
+        assert_apart(step)
+        assert set(step.rows) == set(range(step.num_rows))
+    assert sorted(text for step in steps for text in step.texts) == list(range(90))
+    few = plan_steps(lengths, tokens_per_step=1024, longest_row=512)
+    assert computed(steps) < computed(few)
+
+
 def test_large_steps_have_fewer_and_longer_rows():
     lengths = realistic_lengths(4096)
     steps = plan_steps(lengths, tokens_per_step=16384, longest_row=512)

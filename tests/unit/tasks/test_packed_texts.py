@@ -124,7 +124,8 @@ def test_only_a_block_that_is_called_once_and_can_compute_some_tokens_is_the_las
 
 @pytest.fixture
 def plans(monkeypatch):
-    """The lengths that were known when each batch was planned."""
+    """The lengths that were known when each batch was planned; all shapes have to be compiled."""
+    monkeypatch.setattr(packed_texts, "has_open_shapes", lambda: False)
     known = []
     plan = packed_texts.plan_batch
 
@@ -156,7 +157,7 @@ def test_of_many_texts_some_from_everywhere_are_measured(classifier, texts, plan
     assert set(plans) == {tuple(expected.tolist())}
 
 
-def test_of_streams_and_for_accelerators_no_lengths_are_known(
+def test_of_streams_and_where_shapes_say_little_no_lengths_are_known(
     classifier, texts, plans, monkeypatch
 ):
     class OneBatch(keras.utils.PyDataset):
@@ -169,6 +170,9 @@ def test_of_streams_and_for_accelerators_no_lengths_are_known(
     labels = np.arange(len(texts)) % 2
     classifier.fit(zip(texts, labels.tolist(), strict=True), verbose=0)
     classifier.fit(OneBatch(), verbose=0)
+    monkeypatch.setattr(packed_texts, "has_open_shapes", lambda: True)
+    classifier.fit(texts, labels, verbose=0)
+    monkeypatch.setattr(packed_texts, "has_open_shapes", lambda: False)
     monkeypatch.setattr(packed_texts, "has_accelerator", lambda: True)
     classifier.fit(texts, labels, verbose=0)
     assert set(plans) == {()}
@@ -186,3 +190,22 @@ def test_lengths_are_those_of_the_data_at_hand(classifier, texts, plans):
     with pytest.raises(InputError, match="class"):
         classifier.evaluate(texts, [7] * len(texts), verbose=0)
     assert classifier.usual_lengths == ()
+
+
+@pytest.mark.parametrize("has_open_shapes", [False, True])
+def test_any_shape_will_do_where_none_is_compiled(classifier, monkeypatch, has_open_shapes):
+    monkeypatch.setattr(packed_texts, "has_open_shapes", lambda: has_open_shapes)
+    rows = []
+    start = classifier.start_packed
+    monkeypatch.setattr(
+        classifier, "start_packed", lambda x: rows.append(len(x["token_ids"])) or start(x)
+    )
+    # Ten rows of 16 tokens, which are as long as the model reads.
+    texts = ["a b c " * 4] * 10
+    arrays = classifier.preprocessor(texts)
+    outputs = classifier.predict(texts, verbose=0)
+
+    assert rows == ([10] if has_open_shapes else [16])
+    assert packed_texts.packed_batch(classifier, arrays).num_rows == 10
+    alone = classifier.predict(texts[:1], verbose=0)
+    np.testing.assert_allclose(outputs, np.repeat(alone, 10, axis=0), rtol=0, atol=1e-5)
