@@ -196,14 +196,17 @@ def compiled_program(function, *, read, changed, open_axes=0) -> Callable[..., A
     return program
 
 
-def has_open_shapes() -> bool:
-    """Returns whether arrays of another shape, of rows of tokens, are no other program to compile.
+def num_open_axes() -> int:
+    """Returns how many axes of batches, rows and then tokens, may have any length.
 
-    So it is on PyTorch, which runs one operation after another, and on OpenVINO by its open axes.
+    Of 2 nothing is compiled, as PyTorch runs one operation after another. Of 1 it is for any number
+    of rows; to evaluate a model, Keras keeps the program of one row length with OpenVINO:
+    https://github.com/keras-team/keras/blob/v3.15.1/keras/src/backend/openvino/trainer.py
+    JAX compiles a program for each shape, and keeps it.
     """
     import keras
 
-    return keras.backend.backend() in ("torch", "openvino")
+    return {"torch": 2, "openvino": 1}.get(keras.backend.backend(), 0)
 
 
 def shared_traces():

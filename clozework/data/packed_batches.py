@@ -19,8 +19,10 @@ _ROOMS_IN_SHORT_ROWS = (16, 24, 32, 48, 64)
 _ROOMS_IN_LONG_ROWS = (64, 80, 112, 160, 224, 336, 512)
 # The same where no text is longer than a short row, as 256ths of it.
 _PARTS_OF_SHORT_ROWS = (16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256)
-# Of texts whose lengths are known, batches are drawn, and rows may be as long as one of these.
-_NUM_DRAWN = 100
+# Of texts whose lengths are known, batches are drawn: so many at the most, and few of many texts,
+# which have much the same lengths. Rows may be as long as one of these.
+_MOST_BATCHES_DRAWN = 100
+_MOST_TEXTS_DRAWN = 12800
 _ROW_LENGTHS = (32, 64, 96, 128, 192, 256, 320, 384, 448, *(512 << i for i in range(6)))
 # So many shapes are for them, beside some of those for any texts, whose costs are so far apart. One
 # more is worth its compilation if it saves more than this share of what is computed.
@@ -42,8 +44,8 @@ def plan_batch(
     """Returns one step that holds all texts of a batch in their order: a slot for each.
 
     Batches of as many texts have at most twelve shapes, whatever the texts, where none can be
-    longer than 512 tokens; beyond, if nothing is known of them, each doubling of the longest brings
-    four more. That is, unless shapes are open.
+    longer than 512 tokens, and up to four more for each doubling of the longest. That is, unless
+    shapes are open.
 
     Args:
         lengths: Number of tokens of each text.
@@ -165,7 +167,8 @@ def _rows_needed(
     More than there are texts stand for rows that are too short.
     """
     generator = np.random.default_rng(0)
-    needed = np.full((_NUM_DRAWN, len(row_lengths)), num_texts + 1)
+    num_drawn = max(min(_MOST_BATCHES_DRAWN, _MOST_TEXTS_DRAWN // num_texts), 1)
+    needed = np.full((num_drawn, len(row_lengths)), num_texts + 1)
     for of_batch in needed:
         lengths = generator.choice(
             usual_lengths, num_texts, replace=len(usual_lengths) < num_texts

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from clozework.backend import has_accelerator, has_open_shapes, tokens_at_once
+from clozework.backend import has_accelerator, num_open_axes, tokens_at_once
 from clozework.data import FIRST_TOKENS, PackedRows, StreamBatches, plan_batch, plan_steps
 from clozework.layers import query_tokens
 from clozework.reading_ahead import read_ahead
@@ -108,10 +108,10 @@ def packed_batch(
         text_lengths(arrays),
         longest_text=np.shape(arrays["padding_mask"])[1],
         longest_row=task.backbone.longest_row,
-        has_one_length=has_one_length,
+        has_one_length=has_one_length or num_open_axes() == 1,
         growth=_GROWTH_ON_ACCELERATORS if has_accelerator() else 1.0,
         usual_lengths=task.usual_lengths,
-        has_open_shapes=has_open_shapes(),
+        has_open_shapes=num_open_axes() > 0,
     )
 
 
@@ -124,7 +124,7 @@ def batches_of(task, dataset):
     Where any shape will do, nothing has to be known.
     """
     lengths, others = (), task.usual_lengths
-    is_measured = not (has_accelerator() or has_open_shapes())
+    is_measured = not (has_accelerator() or num_open_axes())
     if is_measured and task.preprocessor is not None and task.packs_texts:
         texts = dataset.some_features(_MOST_MEASURED)
         if len(texts):
@@ -193,7 +193,7 @@ def _steps(task, arrays: Mapping[str, np.ndarray], batch_size: int | None) -> li
         tokens_per_step=budget,
         longest_row=task.backbone.longest_row,
         shortest_text=task.shortest_text,
-        has_open_shapes=has_open_shapes(),
+        has_open_shapes=num_open_axes() > 0,
     )
 
 

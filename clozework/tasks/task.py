@@ -206,7 +206,8 @@ class Task(PackingModel):
     def evaluate(self, x=None, y=None, batch_size=None, sample_weight=None, **kwargs):
         """Returns loss and metrics; arguments as in `keras.Model.evaluate`, data as in `fit`."""
         if kwargs.get("_use_cached_eval_dataset"):
-            return super().evaluate(x, y, **kwargs)
+            with batches_of(self, x):
+                return super().evaluate(x, y, **kwargs)
         dataset = self._dataset(x, y, sample_weight, batch_size=batch_size)
         with batches_of(self, dataset), quiet_end_of_stream(dataset):
             return super().evaluate(dataset, **kwargs)

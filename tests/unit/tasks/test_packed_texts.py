@@ -125,7 +125,7 @@ def test_only_a_block_that_is_called_once_and_can_compute_some_tokens_is_the_las
 @pytest.fixture
 def plans(monkeypatch):
     """The lengths that were known when each batch was planned; all shapes have to be compiled."""
-    monkeypatch.setattr(packed_texts, "has_open_shapes", lambda: False)
+    monkeypatch.setattr(packed_texts, "num_open_axes", lambda: 0)
     known = []
     plan = packed_texts.plan_batch
 
@@ -150,6 +150,15 @@ def test_batches_are_planned_for_the_lengths_of_all_texts(classifier, texts, pla
     assert classifier.usual_lengths == ()
 
 
+def test_batches_to_validate_with_are_planned_for_their_own_lengths(classifier, texts, plans):
+    labels = np.arange(len(texts)) % 2
+    lengths = classifier.preprocessor(texts)["padding_mask"].sum(axis=1).tolist()
+    validation = (texts[:30], labels[:30])
+    classifier.fit(texts[30:], labels[30:], epochs=2, validation_data=validation, verbose=0)
+    assert set(plans) == {tuple(lengths[30:]), tuple(lengths[:30])}
+    assert plans[-1] == tuple(lengths[:30])
+
+
 def test_of_many_texts_some_from_everywhere_are_measured(classifier, texts, plans, monkeypatch):
     monkeypatch.setattr(packed_texts, "_MOST_MEASURED", 4)
     classifier.fit(texts, np.arange(len(texts)) % 2, verbose=0)
@@ -170,9 +179,9 @@ def test_of_streams_and_where_shapes_say_little_no_lengths_are_known(
     labels = np.arange(len(texts)) % 2
     classifier.fit(zip(texts, labels.tolist(), strict=True), verbose=0)
     classifier.fit(OneBatch(), verbose=0)
-    monkeypatch.setattr(packed_texts, "has_open_shapes", lambda: True)
+    monkeypatch.setattr(packed_texts, "num_open_axes", lambda: 1)
     classifier.fit(texts, labels, verbose=0)
-    monkeypatch.setattr(packed_texts, "has_open_shapes", lambda: False)
+    monkeypatch.setattr(packed_texts, "num_open_axes", lambda: 0)
     monkeypatch.setattr(packed_texts, "has_accelerator", lambda: True)
     classifier.fit(texts, labels, verbose=0)
     assert set(plans) == {()}
@@ -192,9 +201,11 @@ def test_lengths_are_those_of_the_data_at_hand(classifier, texts, plans):
     assert classifier.usual_lengths == ()
 
 
-@pytest.mark.parametrize("has_open_shapes", [False, True])
-def test_any_shape_will_do_where_none_is_compiled(classifier, monkeypatch, has_open_shapes):
-    monkeypatch.setattr(packed_texts, "has_open_shapes", lambda: has_open_shapes)
+@pytest.mark.parametrize(("num_open_axes", "expected"), [(0, 16), (1, 10), (2, 10)])
+def test_steps_have_any_number_of_rows_where_none_is_compiled(
+    classifier, monkeypatch, num_open_axes, expected
+):
+    monkeypatch.setattr(packed_texts, "num_open_axes", lambda: num_open_axes)
     rows = []
     start = classifier.start_packed
     monkeypatch.setattr(
@@ -202,10 +213,28 @@ def test_any_shape_will_do_where_none_is_compiled(classifier, monkeypatch, has_o
     )
     # Ten rows of 16 tokens, which are as long as the model reads.
     texts = ["a b c " * 4] * 10
-    arrays = classifier.preprocessor(texts)
     outputs = classifier.predict(texts, verbose=0)
 
-    assert rows == ([10] if has_open_shapes else [16])
-    assert packed_texts.packed_batch(classifier, arrays).num_rows == 10
+    assert rows == [expected]
     alone = classifier.predict(texts[:1], verbose=0)
     np.testing.assert_allclose(outputs, np.repeat(alone, 10, axis=0), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_open_axes", [0, 1, 2])
+def test_batches_have_rows_of_any_length_where_none_is_compiled(monkeypatch, num_open_axes):
+    monkeypatch.setattr(packed_texts, "num_open_axes", lambda: num_open_axes)
+    task = SimpleNamespace(backbone=SimpleNamespace(longest_row=512), usual_lengths=())
+    shapes = []
+    for length in (20, 90, 140, 300):
+        mask = np.arange(512) < np.full((16, 1), length)
+        batch = packed_texts.packed_batch(task, {"padding_mask": mask})
+        shapes.append((batch.num_rows, batch.row_length))
+    # Rows as long as texts, any number of the longest ones, or what serves any texts.
+    expected = {
+        2: [(1, 320), (16, 96), (8, 320), (16, 320)],
+        1: [(1, 512), (4, 512), (6, 512), (16, 512)],
+    }
+    if num_open_axes:
+        assert shapes == expected[num_open_axes]
+    else:
+        assert {length for _, length in shapes} == {256, 512}
