@@ -62,12 +62,14 @@ def first_vectors(backbone, inputs: Mapping[str, Any]):
 
     The backbone's last block computes no others, where it has far fewer than tokens to compute.
     """
-    first_tokens, tokens = inputs[FIRST_TOKENS], inputs["padding_mask"].shape[1]
+    first_tokens, (rows, tokens) = inputs[FIRST_TOKENS], inputs["padding_mask"].shape
     # Texts in their order, which may lie in any of the rows, attend to all of these.
-    positions = first_tokens if len(first_tokens.shape) == 2 else ops.expand_dims(first_tokens, 0)
+    is_joined = len(first_tokens.shape) == 1
+    positions = ops.expand_dims(first_tokens, 0) if is_joined else first_tokens
     block, slots = backbone.last_block, positions.shape[1]
-    # Numbers that a program leaves open are not known.
-    if block is None or (None not in (slots, tokens) and slots > tokens // 2):
+    # Numbers that a program leaves open are not known; so many rows in one are a row of any length.
+    is_too_open = is_joined and rows is None and not backbone.has_open_row_length
+    if block is None or is_too_open or (None not in (slots, tokens) and slots > tokens // 2):
         return vectors_at(packed_vectors(backbone, inputs), first_tokens_of(inputs))
     with query_tokens(block, positions):
         vectors = packed_vectors(backbone, inputs)
