@@ -197,12 +197,12 @@ def compiled_program(function, *, read, changed, open_axes=0) -> Callable[..., A
 
 
 def num_open_axes() -> int:
-    """Returns how many axes of batches, rows and then tokens, may have any length.
+    """Returns how many axes of `(rows, tokens)` may have another length without a compilation.
 
-    Of 2 nothing is compiled, as PyTorch runs one operation after another. Of 1 it is for any number
-    of rows; to evaluate a model, Keras keeps the program of one row length with OpenVINO:
+    2 with PyTorch, which runs one operation after another; 0 with JAX, which keeps a program for
+    each shape; 1 with OpenVINO: when a model is evaluated, Keras keeps one program, for any number
+    of rows of one length:
     https://github.com/keras-team/keras/blob/v3.15.1/keras/src/backend/openvino/trainer.py
-    JAX compiles a program for each shape, and keeps it.
     """
     import keras
 

@@ -121,7 +121,7 @@ class CollectionBatches(keras.utils.PyDataset):
         return _distinct(self._source.examples())
 
     def some_features(self, most: int) -> Sequence:
-        """Returns what a batch has for x, of so many examples at the most, if they are at hand."""
+        """Returns x of up to `most` examples as a batch holds it; none that are not at hand."""
         return self._source.some_features(most)
 
     def known_labels(self):

@@ -210,6 +210,7 @@ def filled_rows(
 def placed(
     rows: list[list[int]], lengths: list[int], shape: tuple[int, int], slots_in_row: int
 ) -> PackedRows:
+    """Returns the step in which the texts of each row lie one behind another, from its start."""
     texts = [text for row in rows for text in row]
     numbers = [number for number, row in enumerate(rows) for _ in row]
     slots = [number * slots_in_row + i for number, row in enumerate(rows) for i in range(len(row))]

@@ -44,9 +44,9 @@ class BatchSource(Protocol):
         ...
 
     def some_features(self, most: int) -> Sequence[Any]:
-        """Returns what a batch has for x, of so many examples at the most, from all parts.
+        """Returns x of up to `most` examples from beginning to end, as a batch holds it.
 
-        None of them where they would have to be read first.
+        None where examples would have to be read first.
         """
         ...
 

@@ -67,9 +67,11 @@ def first_vectors(backbone, inputs: Mapping[str, Any]):
     is_joined = len(first_tokens.shape) == 1
     positions = ops.expand_dims(first_tokens, 0) if is_joined else first_tokens
     block, slots = backbone.last_block, positions.shape[1]
-    # Numbers that a program leaves open are not known; so many rows in one are a row of any length.
-    is_too_open = is_joined and rows is None and not backbone.has_open_row_length
-    if block is None or is_too_open or (None not in (slots, tokens) and slots > tokens // 2):
+    # Numbers that a program leaves open are not known, and rows of such a number make one of any
+    # length, which not each block can tell the places in.
+    has_unknown_places = is_joined and rows is None and not backbone.has_open_row_length
+    are_most_read = None not in (slots, tokens) and slots > tokens // 2
+    if block is None or has_unknown_places or are_most_read:
         return vectors_at(packed_vectors(backbone, inputs), first_tokens_of(inputs))
     with query_tokens(block, positions):
         vectors = packed_vectors(backbone, inputs)

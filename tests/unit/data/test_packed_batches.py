@@ -30,11 +30,7 @@ def shapes_of_batches(batches, longest_text):
 
 def test_batches_of_training_lose_little_room():
     lengths = realistic_lengths(32 * 200)
-    batches = [
-        plan_batch(lengths[start : start + 32], longest_text=512, longest_row=512)
-        for start in range(0, len(lengths), 32)
-    ]
-    assert computed(batches) <= 1.16 * sum(lengths)
+    assert computed(planned(lengths, 32)) <= 1.16 * sum(lengths)
 
 
 @pytest.mark.parametrize("longest_text", [7, 128, 256, 300, 512])
