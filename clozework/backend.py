@@ -28,6 +28,7 @@ __all__ = [
     "random_states",
     "set_random_states",
     "shared_traces",
+    "step_compiled_sooner",
     "tokens_at_once",
     "unallocated_variables",
     "unused_weights_allowed",
@@ -39,6 +40,9 @@ __all__ = [
 # Python tells PyTorch of each operation, which takes longer than a GPU needs for few tokens.
 _TOKENS_ON_CPU = 1024
 _TOKENS_ON_GPU = {"jax": 16384, "torch": 65536}
+# XLA would try Triton's kernels beside cuBLAS's for each product. On an H200 it takes 30 s for one
+# step of RoBERTa-base, and 17 without them, for steps that are as fast.
+_OPTIONS_OF_STEPS = {"xla_gpu_enable_triton_gemm": False}
 
 
 def configure_backend() -> None:
@@ -194,6 +198,37 @@ def compiled_program(function, *, read, changed, open_axes=0) -> Callable[..., A
         return outputs
 
     return program
+
+
+def step_compiled_sooner(model):
+    """Returns a step of training that JAX compiles for one GPU in half the time, or None.
+
+    None stands for a step as Keras's trainer compiles it, which has no options for that.
+    """
+    import keras
+
+    if keras.backend.backend() != "jax":
+        return None
+    import jax
+
+    is_usual = model.jit_compile and not model.run_eagerly and not keras.config.is_nnx_enabled()
+    is_on_one = keras.distribution.distribution() is None
+    options = _OPTIONS_OF_STEPS if jax.default_backend() == "gpu" else {}
+    if not (is_usual and is_on_one and options and _knows_compiler_options(tuple(options.items()))):
+        return None
+    return jax.jit(model.train_step, donate_argnums=0, compiler_options=options)
+
+
+@functools.cache
+def _knows_compiler_options(options: tuple[tuple[str, Any], ...]) -> bool:
+    """Whether JAX takes options for one program, and its compiler knows these: they come and go."""
+    import jax
+
+    try:
+        jax.jit(lambda x: x, compiler_options=dict(options))(0)
+    except (TypeError, jax.errors.JaxRuntimeError):
+        return False
+    return True
 
 
 def num_open_axes() -> int:

@@ -75,7 +75,7 @@ def predict_on_gpu(model: str, title: str) -> Callable[[Plan], Comparison]:
             ),
             reference="transformers SDPA, token budget, float32",
             text=f"{plan.num_texts:,} texts with {peers.tokens:,} tokens, from strings to logits. "
-            "Token budgets are of 16,384.",
+            "Token budgets are of 16,384. Memory is that of the GPU.",
         )
 
     return comparison
@@ -101,7 +101,8 @@ def fit_on_gpu(model: str, title: str) -> Callable[[Plan], Comparison]:
             ),
             reference="PyTorch loop",
             text=f"One epoch of {plan.num_texts:,} texts in batches of {_BATCH_SIZE}, with Adam or "
-            "AdamW; weights are float32. Outputs are compared before training.",
+            "AdamW; weights are float32. Outputs are compared before training. Memory is that of "
+            "the GPU.",
         )
 
     return comparison

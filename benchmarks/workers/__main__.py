@@ -1,9 +1,9 @@
 """Serves one job: `python -m benchmarks.workers MODULE:FUNCTION`, settings in JSON.
 
 The job's function takes the settings and returns a function without arguments, or None where all is
-done. Each further line runs that and answers with a line of JSON: the seconds, the highest resident
-memory in MB, and the file with the outputs. Where a run returns a function, that gives the outputs
-when the time has been taken.
+done. Each further line runs that and answers with a line of JSON: the seconds, the most memory in
+use in MB (resident, or that of the GPU which `device` names), and the file with the outputs. Where
+a run returns a function, that gives the outputs when the time has been taken.
 """
 
 import importlib
@@ -34,7 +34,7 @@ def main() -> None:
         start = time.perf_counter()
         outputs = run()
         seconds = time.perf_counter() - start
-        memory = _memory()
+        memory = _memory() if settings.get("device", "cpu") == "cpu" else _memory_of_gpu()
         outputs = outputs() if callable(outputs) else outputs
         _answer({"seconds": seconds, "memory": memory, "outputs": _stored(outputs, settings)})
 
@@ -47,6 +47,19 @@ def _answer(content: dict) -> None:
 def _memory() -> float:
     highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return highest / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def _memory_of_gpu() -> float:
+    used = 0
+    if os.environ.get("KERAS_BACKEND") == "jax":
+        import jax
+
+        used += (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
+    if "torch" in sys.modules:
+        import torch
+
+        used += torch.cuda.max_memory_allocated()
+    return used / 1e6
 
 
 def _stored(outputs: np.ndarray, settings: dict) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import keras
@@ -21,7 +22,14 @@ from clozework.data.sources import BatchSource
 from clozework.data.streams import Stream, iterate_batches
 from clozework.errors import InputError
 
-__all__ = ["Batches", "CollectionBatches", "Finish", "StreamBatches", "quiet_end_of_stream"]
+__all__ = [
+    "Batches",
+    "BatchesAhead",
+    "CollectionBatches",
+    "Finish",
+    "StreamBatches",
+    "quiet_end_of_stream",
+]
 
 # More than Keras reads ahead to build a model before it begins the first epoch anew.
 _MAX_REPLAYED_BATCHES = 8
@@ -106,6 +114,13 @@ class CollectionBatches(keras.utils.PyDataset):
         """Returns the batches of the next epoch from one on."""
         return _RestOfEpoch(self, start)
 
+    def made_ahead(self) -> "BatchesAhead | CollectionBatches":
+        """Returns the same batches, each of which is made while the one before it is used.
+
+        Those of a `PyDataset` stay as they are: making one in vain might change it.
+        """
+        return BatchesAhead(self) if self._source.is_at_hand else self
+
     def on_epoch_begin(self) -> None:
         self._source.on_epoch_begin()
 
@@ -153,6 +168,45 @@ class _RestOfEpoch(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple:
         return self._batches.batch(self._start + index)
+
+
+class BatchesAhead(keras.utils.PyDataset):
+    """The batches of a collection, of which a thread makes the next one meanwhile."""
+
+    def __init__(self, batches: CollectionBatches):
+        super().__init__()
+        self._batches = batches
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="clozework-batches-ahead")
+        self._coming: dict[int, Future] = {}
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> tuple:
+        coming = self._coming.pop(index, None)
+        self._wait()
+        batch = self._batches[index] if coming is None else coming.result()
+        if index + 1 < len(self):
+            self._coming[index + 1] = self._thread.submit(self._batches.__getitem__, index + 1)
+        return batch
+
+    def on_epoch_begin(self) -> None:
+        self._batches.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        # What comes next may have another order.
+        self._wait()
+        self._batches.on_epoch_end()
+
+    def some_features(self, most: int) -> Sequence:
+        """See `CollectionBatches.some_features`."""
+        return self._batches.some_features(most)
+
+    def _wait(self) -> None:
+        """Forgets a batch that was made in vain; its error, if any, would come when it is due."""
+        for coming in self._coming.values():
+            coming.exception()
+        self._coming.clear()
 
 
 class StreamBatches(DataAdapter):
@@ -231,6 +285,10 @@ class StreamBatches(DataAdapter):
 
     def known_labels(self) -> None:
         """Returns None: labels come one after another."""
+
+    def made_ahead(self) -> "StreamBatches":
+        """Returns the same: what was read in vain would be lost to whoever reads on."""
+        return self
 
     def weigh_classes(self, class_weight: Mapping[int, float]) -> None:
         """Sets the weight of each class number; see `make_dataset`."""

@@ -21,7 +21,10 @@ class BatchSource(Protocol):
     num_examples: how many examples they hold; None if not known.
     order_size: how many things an order is about: examples or batches; None without end.
     has_labels: whether labels come with the examples.
+    is_at_hand: whether batches can be made at any time, and in vain.
     """
+
+    is_at_hand: bool
 
     @property
     def num_batches(self) -> int | None: ...
@@ -62,6 +65,8 @@ class BatchSource(Protocol):
 class CollectionSource:
     """Batches of a collection: the order is one of examples."""
 
+    is_at_hand = True
+
     def __init__(self, examples: Examples, batch_size: int):
         self._examples = examples
         self._batch_size = batch_size
@@ -95,6 +100,7 @@ class CollectionSource:
 class PyDatasetSource:
     """Batches of a user's `PyDataset`: the order is one of batches."""
 
+    is_at_hand = False
     num_examples = None
 
     def __init__(self, dataset: keras.utils.PyDataset, *, is_text: bool):

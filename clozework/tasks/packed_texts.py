@@ -20,6 +20,7 @@ __all__ = [
     "batches_of",
     "first_tokens_of",
     "first_vectors",
+    "made_ahead",
     "outputs_of_padded",
     "outputs_of_texts",
     "packed_batch",
@@ -33,9 +34,9 @@ __all__ = [
 
 # Of how many texts the lengths are known before the first batch of training is planned.
 _MOST_MEASURED = 1024
-# Of the shapes of batches in training: XLA takes long to compile for a GPU, on which a batch of
-# usual size takes no longer with more padding.
-_GROWTH_ON_ACCELERATORS = 2.0
+# Of the shapes of batches in training: while XLA compiles one for a GPU, thousands of steps could
+# be computed. With 2 there would be as many shapes, most of the time, and more padding.
+_GROWTH_ON_ACCELERATORS = 1.6
 
 
 def texts_at_once() -> int:
@@ -123,9 +124,9 @@ def packed_batch(
 def batches_of(task, dataset):
     """Within it, the batches of a task have shapes that fit the texts of a dataset.
 
-    Texts of which nothing is known before they are read, and those for an accelerator, which is
-    seldom kept busy by a batch and has programs that take long to compile, get the usual shapes.
-    Where any shape will do, nothing has to be known.
+    Texts of which nothing is known before they are read get the usual shapes; so do those for an
+    accelerator, whose programs take long to compile, and are there already if other texts had the
+    same shapes. Where any shape will do, nothing has to be known.
     """
     lengths, others = (), task.usual_lengths
     is_measured = not (has_accelerator() or num_open_axes())
@@ -138,6 +139,17 @@ def batches_of(task, dataset):
         yield
     finally:
         task.usual_lengths = others
+
+
+def made_ahead(dataset):
+    """Returns the batches of a dataset for Keras's trainer, which asks for one after another.
+
+    While an accelerator computes, a thread makes the next one, and the trainer's own starts what is
+    to be computed. A CPU would have the same to do. A thread does not know the distribution over
+    devices, which tells how texts are packed.
+    """
+    is_idle = has_accelerator() and keras.distribution.distribution() is None
+    return dataset.made_ahead() if is_idle else dataset
 
 
 def outputs_of_texts(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import keras
 
-from clozework.backend import values_kept
+from clozework.backend import step_compiled_sooner, values_kept
 from clozework.layers import ReversibleEmbedding
 from clozework.openvino_graphs import OpenVINOGraph, OpenVINOGraphs
 from clozework.start_up import old_objects_kept
@@ -48,8 +48,9 @@ class RecordedModel(keras.Model):
 
     def __setattr__(self, name, value):
         # The functional graph tracks the layers. PyTorch refuses attributes that are modules
-        # before its own constructor has run.
-        if "_has_its_layers" in self.__dict__:
+        # before its own constructor has run. Keras's JAX trainer sets `_jax_state` after each step:
+        # going through its hundreds of arrays for layers takes a tenth of a step on a GPU.
+        if "_has_its_layers" in self.__dict__ and name != "_jax_state":
             super().__setattr__(name, value)
         else:
             object.__setattr__(self, name, value)
@@ -98,6 +99,14 @@ class RecordedModel(keras.Model):
         """See `keras.Model.predict_on_batch`."""
         with self._in_use, values_kept(self):
             return super().predict_on_batch(*args, **kwargs)
+
+    def make_train_function(self, force=False):
+        """Called by Keras's trainer, which cannot be told how JAX compiles a step."""
+        is_made = self.train_function is not None and not force
+        super().make_train_function(force)
+        step = None if is_made else step_compiled_sooner(self)
+        if step is not None:
+            self.train_function = self._make_function(step)
 
     def _get_compiled_model(self, data):
         """Called by Keras's trainer for OpenVINO, which would compute float32 in bfloat16.

@@ -17,6 +17,7 @@ from clozework.data import Batches, CollectionBatches
 from clozework.errors import ConfigError, PresetError
 from clozework.presets import LocalFiles
 from clozework.presets.tensor_files import read_safetensors, write_safetensors
+from clozework.tasks.packed_texts import made_ahead
 
 __all__ = ["Resumable", "fit_resumably"]
 
@@ -310,7 +311,7 @@ def fit_resumably(
     options = {**options, "shuffle": False, "verbose": verbose}
     if resumable is None:
         return fit(
-            batches,
+            made_ahead(batches),
             epochs=epochs,
             callbacks=callbacks,
             initial_epoch=initial_epoch,

@@ -23,6 +23,7 @@ from clozework.tasks.model_card import TrainingSummary
 from clozework.tasks.numbers import check_count, check_outputs, check_share
 from clozework.tasks.packed_texts import (
     batches_of,
+    made_ahead,
     outputs_of_padded,
     outputs_of_texts,
     predict_packed,
@@ -194,7 +195,7 @@ class Task(PackingModel):
                 super().fit,
                 dataset,
                 seed=seed,
-                validation_data=validation_data,
+                validation_data=None if validation_data is None else made_ahead(validation_data),
                 epochs=epochs,
                 steps_per_epoch=steps_per_epoch,
                 validation_steps=validation_steps,
@@ -210,7 +211,7 @@ class Task(PackingModel):
                 return super().evaluate(x, y, **kwargs)
         dataset = self._dataset(x, y, sample_weight, batch_size=batch_size)
         with batches_of(self, dataset), quiet_end_of_stream(dataset):
-            return super().evaluate(dataset, **kwargs)
+            return super().evaluate(made_ahead(dataset), **kwargs)
 
     def predict(self, x, batch_size=None, verbose: int | str = "auto", steps=None, callbacks=None):
         """Returns the model's outputs for all examples, as NumPy arrays in their order.

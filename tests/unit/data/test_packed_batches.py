@@ -60,7 +60,7 @@ def test_batches_may_have_fewer_shapes(has_one_length):
         (batch.num_rows, batch.row_length)
         for seed in range(300)
         for median in (8, 40, 200)
-        for batch in [plan_batch(realistic_lengths(32, seed, median), growth=2.0, **options)]
+        for batch in [plan_batch(realistic_lengths(32, seed, median), growth=1.6, **options)]
     }
     assert 2 <= len(shapes) <= 6
 
