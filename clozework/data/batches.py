@@ -22,14 +22,7 @@ from clozework.data.sources import BatchSource
 from clozework.data.streams import Stream, iterate_batches
 from clozework.errors import InputError
 
-__all__ = [
-    "Batches",
-    "BatchesAhead",
-    "CollectionBatches",
-    "Finish",
-    "StreamBatches",
-    "quiet_end_of_stream",
-]
+__all__ = ["Batches", "CollectionBatches", "Finish", "StreamBatches", "quiet_end_of_stream"]
 
 # More than Keras reads ahead to build a model before it begins the first epoch anew.
 _MAX_REPLAYED_BATCHES = 8
@@ -114,12 +107,12 @@ class CollectionBatches(keras.utils.PyDataset):
         """Returns the batches of the next epoch from one on."""
         return _RestOfEpoch(self, start)
 
-    def made_ahead(self) -> "BatchesAhead | CollectionBatches":
+    def made_ahead(self) -> "_BatchesAhead | CollectionBatches":
         """Returns the same batches, each of which is made while the one before it is used.
 
         Those of a `PyDataset` stay as they are: making one in vain might change it.
         """
-        return BatchesAhead(self) if self._source.is_at_hand else self
+        return _BatchesAhead(self) if self._source.is_at_hand else self
 
     def on_epoch_begin(self) -> None:
         self._source.on_epoch_begin()
@@ -170,7 +163,7 @@ class _RestOfEpoch(keras.utils.PyDataset):
         return self._batches.batch(self._start + index)
 
 
-class BatchesAhead(keras.utils.PyDataset):
+class _BatchesAhead(keras.utils.PyDataset):
     """The batches of a collection, of which a thread makes the next one meanwhile."""
 
     def __init__(self, batches: CollectionBatches):
