@@ -4,9 +4,10 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ _KERAS_PROBE = "import keras; print(keras.__version__)"
 _PATIENCE = 120
 # Package -> the extra that installs it, and what it is for.
 _OPTIONAL = {
+    "jax_plugins": ("cuda", "JAX on NVIDIA GPUs"),
     "torch": ("torch", "PyTorch as the backend"),
     "openvino": ("openvino", "OpenVINO as the backend, for answers on a CPU"),
     "kagglehub": ("kaggle", "presets at kaggle://"),
@@ -51,6 +53,16 @@ _OPTIONAL = {
     "seqeval": ("train", "scores of entities in reports"),
     "rouge_score": ("train", "scores of summaries in reports"),
     "pyarrow": ("train", "files of Parquet and Arrow"),
+}
+
+
+# What backends call a CPU among their devices, in lower case.
+_NAMES_OF_CPU = ("cpu", "tfrt_cpu")
+# What lets a backend compute on an NVIDIA GPU.
+_FOR_GPU = {
+    "jax": "pip install 'clozework[cuda]'",
+    "torch": "a build of PyTorch with CUDA (https://pytorch.org/get-started), or, faster there, "
+    "JAX: pip install 'clozework[cuda]'",
 }
 
 
@@ -109,8 +121,21 @@ def _report() -> dict[str, Any]:
             for package, (extra, use) in _OPTIONAL.items()
             if not importlib.util.find_spec(package)
         ],
+        "unused_gpu": _unused_gpu(choice, probed),
         "problem": _problem(choice, keras),
     }
+
+
+def _unused_gpu(choice: BackendChoice, probed: Mapping[str, _Probed]) -> str | None:
+    """Returns what to do where there is an NVIDIA GPU on which the chosen backend does not compute.
+
+    None where there is no such GPU, or it is used.
+    """
+    found = probed.get(choice.backend or "")
+    if choice.backend not in _FOR_GPU or found is None or shutil.which("nvidia-smi") is None:
+        return None
+    is_used = any(not device.lower().startswith(_NAMES_OF_CPU) for device in found.devices)
+    return None if is_used or found.problem else _FOR_GPU[choice.backend]
 
 
 def _problem(choice: BackendChoice, keras: _Probed) -> str | None:
@@ -134,6 +159,9 @@ def _as_pairs(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name in _PROBES:
         found = report["backends"].get(name)
         yield f"  {name}", _backend_as_text(found) if found else "not installed"
+    if report["unused_gpu"]:
+        name = report["backend"]["backend"]
+        yield "unused GPU", f"for {name} to compute there: {report['unused_gpu']}"
     pinned = report["keras_config"]["backend"]
     says = f"says {pinned!r}" if pinned else "says no backend, or is not there"
     yield "Keras config", f"{report['keras_config']['path']} {says}"

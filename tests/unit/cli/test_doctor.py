@@ -67,6 +67,48 @@ def test_an_import_that_never_ends_is_given_up(clozework, monkeypatch):
     assert "did not finish within 120 seconds" in clozework("doctor").err
 
 
+@pytest.fixture
+def devices(monkeypatch):
+    """Makes it look as if there were an NVIDIA GPU, and backends had some devices."""
+    from clozework.cli import doctor
+
+    def devices(*names, problem=None):
+        probed = doctor._Probed("1.0", names, problem)
+        monkeypatch.setattr(doctor, "_probe", lambda code: probed)
+        monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/usr/bin/{name}")
+
+    return devices
+
+
+@pytest.mark.parametrize(("backend", "device"), [("jax", "TFRT_CPU_0"), ("torch", "cpu")])
+def test_a_gpu_that_the_backend_does_not_use_is_said(clozework, choose, devices, backend, device):
+    choose(backend)
+    devices(device)
+    assert "pip install 'clozework[cuda]'" in clozework("doctor", "--json").json["unused_gpu"]
+    assert f"for {backend} to compute there" in clozework("doctor").out
+
+
+@pytest.mark.parametrize(
+    ("backend", "names"),
+    [("jax", ["cuda:0"]), ("torch", ["cpu", "NVIDIA H200"]), ("openvino", ["CPU"])],
+)
+def test_nothing_is_said_of_a_gpu_that_is_used_or_not_meant(
+    clozework, choose, devices, backend, names
+):
+    choose(backend)
+    devices(*names)
+    assert clozework("doctor", "--json").json["unused_gpu"] is None
+
+
+def test_nothing_is_said_where_there_is_no_gpu(clozework, choose, devices, monkeypatch):
+    from clozework.cli import doctor
+
+    choose("jax")
+    devices("TFRT_CPU_0")
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    assert clozework("doctor", "--json").json["unused_gpu"] is None
+
+
 def test_every_extra_for_users_is_known_to_the_doctor():
     from clozework.cli.doctor import _OPTIONAL
 
