@@ -201,7 +201,7 @@ def compiled_program(function, *, read, changed, open_axes=0) -> Callable[..., A
 
 
 def step_compiled_sooner(model):
-    """Returns a step of training that JAX compiles for one GPU in half the time, or None.
+    """Returns a step of training that JAX compiles for one GPU in about half the time, or None.
 
     None stands for a step as Keras's trainer compiles it, which has no options for that.
     """
@@ -212,9 +212,9 @@ def step_compiled_sooner(model):
     import jax
 
     is_usual = model.jit_compile and not model.run_eagerly and not keras.config.is_nnx_enabled()
-    is_on_one = keras.distribution.distribution() is None
-    options = _OPTIONS_OF_STEPS if jax.default_backend() == "gpu" else {}
-    if not (is_usual and is_on_one and options and _knows_compiler_options(tuple(options.items()))):
+    is_on_one_gpu = jax.default_backend() == "gpu" and keras.distribution.distribution() is None
+    options = _OPTIONS_OF_STEPS
+    if not (is_usual and is_on_one_gpu and _knows_compiler_options(tuple(options.items()))):
         return None
     return jax.jit(model.train_step, donate_argnums=0, compiler_options=options)
 

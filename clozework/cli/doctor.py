@@ -54,8 +54,6 @@ _OPTIONAL = {
     "rouge_score": ("train", "scores of summaries in reports"),
     "pyarrow": ("train", "files of Parquet and Arrow"),
 }
-
-
 # What backends call a CPU among their devices, in lower case.
 _NAMES_OF_CPU = ("cpu", "tfrt_cpu")
 # What lets a backend compute on an NVIDIA GPU.

@@ -49,7 +49,7 @@ class RecordedModel(keras.Model):
     def __setattr__(self, name, value):
         # The functional graph tracks the layers. PyTorch refuses attributes that are modules
         # before its own constructor has run. Keras's JAX trainer sets `_jax_state` after each step:
-        # going through its hundreds of arrays for layers takes a tenth of a step on a GPU.
+        # going through its hundreds of arrays for layers takes 0.6 ms, where a GPU computes for 7.
         if "_has_its_layers" in self.__dict__ and name != "_jax_state":
             super().__setattr__(name, value)
         else:

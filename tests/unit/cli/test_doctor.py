@@ -100,6 +100,12 @@ def test_nothing_is_said_of_a_gpu_that_is_used_or_not_meant(
     assert clozework("doctor", "--json").json["unused_gpu"] is None
 
 
+def test_nothing_is_said_of_a_gpu_where_the_backend_cannot_be_imported(clozework, choose, devices):
+    choose("jax")
+    devices(problem="it is broken")
+    assert clozework("doctor", "--json").json["unused_gpu"] is None
+
+
 def test_nothing_is_said_where_there_is_no_gpu(clozework, choose, devices, monkeypatch):
     from clozework.cli import doctor
 

@@ -53,14 +53,15 @@ def test_batches_of_any_texts_have_twelve_shapes_at_most(longest_text):
         assert len(shapes_of_batches(batches, longest_text)) <= 12
 
 
+@pytest.mark.parametrize("growth", [1.6, 2.0])
 @pytest.mark.parametrize("has_one_length", [False, True])
-def test_batches_may_have_fewer_shapes(has_one_length):
+def test_batches_may_have_fewer_shapes(has_one_length, growth):
     options = {"longest_text": 512, "longest_row": 512, "has_one_length": has_one_length}
     shapes = {
         (batch.num_rows, batch.row_length)
         for seed in range(300)
         for median in (8, 40, 200)
-        for batch in [plan_batch(realistic_lengths(32, seed, median), growth=1.6, **options)]
+        for batch in [plan_batch(realistic_lengths(32, seed, median), growth=growth, **options)]
     }
     assert 2 <= len(shapes) <= 6
 
