@@ -86,6 +86,10 @@ class PackedRows:
                 packed[name] = self.spread(values)
         return packed
 
+    def is_full(self, tokens_per_step: int) -> bool:
+        """Returns whether there is no room for another row; `tokens_per_step` as planned with."""
+        return max(self.rows) + 1 >= _most_rows(tokens_per_step, self.row_length)
+
     def spread(self, values: np.ndarray) -> np.ndarray:
         """Returns values of tokens `(texts, tokens)` where their tokens lie, elsewhere zeros."""
         return self._spread(lambda i: values[self.texts[i], : self.lengths[i]], values.dtype)
@@ -162,7 +166,7 @@ def plan_steps(
     steps = []
     by_length = filled_rows(lengths, row_lengths, shortest, texts_in_row=slots)
     for row_length, rows in by_length.items():
-        most = max(tokens_per_step // row_length, 1)
+        most = _most_rows(tokens_per_step, row_length)
         counts = sorted({max(most >> i, 1) for i in range(_HALVINGS + 1)})
         for start in range(0, len(rows), most):
             part = rows[start : start + most]
@@ -171,6 +175,10 @@ def plan_steps(
                 num_rows = counts[bisect.bisect_left(counts, num_rows)]
             steps.append(placed(part, lengths, (num_rows, row_length), slots(row_length)))
     return steps
+
+
+def _most_rows(tokens_per_step: int, row_length: int) -> int:
+    return max(tokens_per_step // row_length, 1)
 
 
 def _row_lengths(longest_text: int, longest_row: int | None) -> list[int]:

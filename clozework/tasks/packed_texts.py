@@ -17,6 +17,7 @@ from clozework.tasks.padding import without_needless_padding
 from clozework.tasks.recorded_model import RecordedModel
 
 __all__ = [
+    "TEXTS_AT_ONCE",
     "batches_of",
     "first_tokens_of",
     "first_vectors",
@@ -28,23 +29,17 @@ __all__ = [
     "pooled_texts",
     "predict_packed",
     "text_lengths",
-    "texts_at_once",
     "vectors_at",
 ]
 
+# So many texts are read and tokenised together: enough to find a text for each gap in a row, and
+# few enough for memory, and for a device that waits for the first of them.
+TEXTS_AT_ONCE = 1024
 # Of how many texts the lengths are known before the first batch of training is planned.
 _MOST_MEASURED = 1024
 # Of the shapes of batches in training: while XLA compiles one for a GPU, thousands of steps could
 # be computed. With 2 there would be as many shapes, most of the time, and more padding.
 _GROWTH_ON_ACCELERATORS = 1.6
-
-
-def texts_at_once() -> int:
-    """Returns how many texts are read, tokenised and packed together.
-
-    They are enough to find a text for each gap, and to fill several steps; few enough for memory.
-    """
-    return max(1024, tokens_at_once() // 4)
 
 
 def packed_vectors(backbone, inputs: Mapping[str, Any]):
@@ -177,33 +172,62 @@ def _outputs(
     An accelerator always has the next step before the outputs of the last are waited for.
     """
     num_ahead = 1 if has_accelerator() else 0
-    outputs: list[np.ndarray] = []
-    started: deque[tuple[int, PackedRows, Any]] = deque()
+    outputs: dict[int, np.ndarray] = {}
+    started: deque[tuple[np.ndarray, PackedRows, Any]] = deque()
 
     def finish() -> None:
-        first, step, values = started.popleft()
+        numbers, step, values = started.popleft()
         values = ops.convert_to_numpy(values)
         for i, text in enumerate(step.texts):
-            outputs[first + text] = task.output_of_text(values, step, i)
+            outputs[int(numbers[text])] = task.output_of_text(values, step, i)
         on_step(len(step.texts))
 
-    for arrays in several:
-        first = len(outputs)
-        outputs += [np.zeros(0)] * _num_rows(arrays)
-        for step in _steps(task, arrays, batch_size):
-            started.append((first, step, task.start_packed(step.pack(arrays))))
-            if len(started) > num_ahead:
-                finish()
+    for arrays, numbers, step in _steps(task, several, batch_size):
+        started.append((numbers, step, task.start_packed(step.pack(arrays))))
+        if len(started) > num_ahead:
+            finish()
     while started:
         finish()
-    return outputs
+    return [outputs[number] for number in range(len(outputs))]
 
 
-def _steps(task, arrays: Mapping[str, np.ndarray], batch_size: int | None) -> list[PackedRows]:
-    budget = tokens_at_once()
-    if batch_size is not None:
-        most = batch_size * next(iter(arrays.values())).shape[1]
-        budget = min(budget, 1 << (max(most, 1).bit_length() - 1))
+def _steps(
+    task, several: Iterable[Mapping[str, np.ndarray]], batch_size: int | None
+) -> Iterator[tuple[Mapping[str, np.ndarray], np.ndarray, PackedRows]]:
+    """Yields each step with the arrays that it is packed from and the numbers of their texts.
+
+    The texts of a step that is not full wait for the next arrays, of which some may join them.
+    """
+    numbers, waiting = np.arange(0), []
+    last: Mapping[str, np.ndarray] = {}
+    num_read = 0
+    for arrays in several:
+        count = _num_rows(arrays)
+        new = np.arange(num_read, num_read + count)
+        num_read += count
+        rest = [text for step in waiting for text in step.texts]
+        if rest:
+            arrays = _concatenated([{name: v[rest] for name, v in last.items()}, arrays])
+        numbers, last = np.concatenate([numbers[rest], new]), arrays
+        budget, waiting = _budget(arrays, batch_size), []
+        for step in _planned(task, arrays, budget):
+            if step.is_full(budget):
+                yield arrays, numbers, step
+            else:
+                waiting.append(step)
+    for step in waiting:
+        yield last, numbers, step
+
+
+def _budget(arrays: Mapping[str, np.ndarray], batch_size: int | None) -> int:
+    """Returns how many tokens a step has, unless a text is longer."""
+    if batch_size is None:
+        return tokens_at_once()
+    most = batch_size * next(iter(arrays.values())).shape[1]
+    return min(tokens_at_once(), 1 << (max(most, 1).bit_length() - 1))
+
+
+def _planned(task, arrays: Mapping[str, np.ndarray], budget: int) -> list[PackedRows]:
     return plan_steps(
         text_lengths(arrays),
         tokens_per_step=budget,
@@ -255,13 +279,16 @@ def _in_order(dataset) -> Iterator[tuple]:
 
 
 def _joined(batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
-    """Joins small batches, which leave more gaps."""
+    """Joins small batches, which leave more gaps, and none of which may fill a step."""
     waiting: list[Mapping[str, np.ndarray]] = []
+    num_texts = num_tokens = 0
     for batch in batches:
         waiting.append(batch)
-        if sum(map(_num_rows, waiting)) >= texts_at_once():
+        num_texts += _num_rows(batch)
+        num_tokens += np.count_nonzero(batch["padding_mask"])
+        if num_texts >= TEXTS_AT_ONCE and num_tokens >= tokens_at_once():
             yield _concatenated(waiting)
-            waiting = []
+            waiting, num_texts, num_tokens = [], 0, 0
     if waiting:
         yield _concatenated(waiting)
 

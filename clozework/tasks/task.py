@@ -22,12 +22,12 @@ from clozework.tasks.loading import load_task
 from clozework.tasks.model_card import TrainingSummary
 from clozework.tasks.numbers import check_count, check_outputs, check_share
 from clozework.tasks.packed_texts import (
+    TEXTS_AT_ONCE,
     batches_of,
     made_ahead,
     outputs_of_padded,
     outputs_of_texts,
     predict_packed,
-    texts_at_once,
 )
 from clozework.tasks.packing_model import PackingModel
 from clozework.tasks.padding import without_needless_padding
@@ -223,7 +223,7 @@ class Task(PackingModel):
                 x,
                 preprocess=self._prediction_batch,
                 batch_size=batch_size,
-                examples_at_once=texts_at_once(),
+                examples_at_once=TEXTS_AT_ONCE,
             )
             return predict_packed(self, dataset, batch_size, verbose)
         dataset = self._dataset(x, preprocess=self._prediction_batch, batch_size=batch_size)

@@ -43,6 +43,20 @@ def test_steps_of_any_shape_have_no_row_too_many():
     assert computed(steps) < computed(few)
 
 
+def test_a_step_is_full_where_no_row_could_join_it():
+    full, rest = plan_steps([64] * 20, tokens_per_step=1024)
+    assert full.is_full(1024)
+    assert not rest.is_full(1024)
+    # Rows that do not fill a step, of which no more have room.
+    steps = plan_steps([300] * 3, tokens_per_step=1024, longest_row=300)
+    assert [step.is_full(1024) for step in steps] == [True]
+    [longer] = plan_steps([2000], tokens_per_step=1024)
+    assert longer.is_full(1024)
+    # All texts in one short row.
+    [short] = plan_steps([5, 6], tokens_per_step=1024)
+    assert not short.is_full(1024)
+
+
 def test_large_steps_have_fewer_and_longer_rows():
     lengths = realistic_lengths(4096)
     steps = plan_steps(lengths, tokens_per_step=16384, longest_row=512)

@@ -8,7 +8,7 @@ import pytest
 
 from clozework import models
 from clozework.errors import InputError
-from clozework.tasks import packed_texts
+from clozework.tasks import packed_texts, task
 from tests.unit.tasks.tiny_models import tiny_classifier
 
 WORDS = ["a", "b", "c", "heaven", "earth"]
@@ -29,7 +29,8 @@ def classifier():
 def small_steps(monkeypatch):
     """Few tokens a step, and few texts that are planned together."""
     monkeypatch.setattr(packed_texts, "tokens_at_once", lambda: 32)
-    monkeypatch.setattr(packed_texts, "texts_at_once", lambda: 8)
+    for module in (packed_texts, task):
+        monkeypatch.setattr(module, "TEXTS_AT_ONCE", 8)
 
 
 @pytest.mark.usefixtures("small_steps")
@@ -60,6 +61,31 @@ def test_an_accelerator_has_the_next_step_before_one_is_waited_for(
     num_ahead = [events[:i].count("start") - events[:i].count("wait") for i in range(len(events))]
     assert events.count("start") == events.count("wait") > 5
     assert max(num_ahead) == (2 if has_accelerator else 1)
+
+
+@pytest.mark.parametrize("tokens_at_once", [64, 256])
+def test_only_the_last_steps_have_rows_without_texts(
+    classifier, texts, monkeypatch, tokens_at_once
+):
+    """However few texts are read at once."""
+    monkeypatch.setattr(packed_texts, "tokens_at_once", lambda: tokens_at_once)
+    for module in (packed_texts, task):
+        monkeypatch.setattr(module, "TEXTS_AT_ONCE", 4)
+    full = []
+    start = classifier.start_packed
+
+    def noted(inputs):
+        full.append(inputs["padding_mask"].any(axis=1).sum() == tokens_at_once // 16)
+        return start(inputs)
+
+    monkeypatch.setattr(classifier, "start_packed", noted)
+    outputs = classifier.predict(texts, verbose=0)
+
+    num_tokens = classifier.preprocessor(texts)["padding_mask"].sum()
+    assert full[:-1] == [True] * (len(full) - 1)
+    assert len(full) <= 1.2 * num_tokens / tokens_at_once + 1
+    monkeypatch.undo()
+    np.testing.assert_allclose(outputs, classifier.predict(texts, verbose=0), rtol=0, atol=1e-5)
 
 
 def test_a_batch_size_limits_what_is_computed_at_once(classifier, texts, monkeypatch):
