@@ -11,6 +11,7 @@ __all__ = ["collection_paused", "load_lazily", "old_objects_kept"]
 
 # Name -> what is imported for it, which together takes longer than Keras itself.
 _SELDOM_USED = {
+    "jax.experimental.pallas.tpu": "the compiler of kernels for TPUs",
     "jax.experimental.sparse.linalg": "SciPy's sparse matrices, for solvers",
     "keras.wrappers": "scikit-learn, where it is installed",
 }

@@ -22,7 +22,7 @@ from clozework.presets.registry import Family, families
 from clozework.presets.stored_tensors import StoredTensor
 from clozework.presets.tensor_files import open_tensors, write_safetensors
 from clozework.presets.weight_map import WeightMap
-from clozework.reading_ahead import read_ahead
+from clozework.reading_ahead import map_ahead
 
 __all__ = [
     "HUGGING_FACE_HARMLESS",
@@ -233,8 +233,9 @@ def fill_from_hugging_face(
     shapes = {path: tuple(variable.shape) for path, variable in variables.items()}
     absent = set(variables)
     values = table.read(shapes, tensors, files.name)
-    # A file is read while the values before are turned around.
-    for path, value in read_ahead((path, np.asarray(read())) for path, read in values.items()):
+    # To turn a matrix around takes longer than to read it, and both are done outside Python.
+    read = map_ahead(lambda path: np.asarray(values[path]()), values, num_threads=2)
+    for path, value in zip(values, read, strict=True):
         fill_variable(variables[path], value)
         absent.discard(path)
     return has_head, sorted(absent | skipped)

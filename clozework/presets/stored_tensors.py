@@ -18,6 +18,10 @@ __all__ = ["FileBytes", "StoredTensor", "StoredTensors", "weights_error"]
 _MAX_DIMENSIONS = 32
 # As XLA wants it, whose buffers on a CPU start at multiples of it.
 _ALIGNMENT = 64
+# Of a matrix that is turned, so much is read at a time, and so many rows of it are written: both
+# stay in the processor's caches.
+_BYTES_READ = 2**19
+_ROWS_WRITTEN = 8
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class StoredTensor:
         file: the name of its file within the preset, for messages.
         read: returns the values, read-only; the file is read each time.
         span: the first byte in the file and the one behind the last, if it lies there in one piece.
+        read_rows: returns the values from one index of the first axis to another, if a part of the
+            tensor can be read.
     """
 
     shape: tuple[int, ...]
@@ -37,6 +43,25 @@ class StoredTensor:
     file: str
     read: Callable[[], np.ndarray]
     span: tuple[int, int] | None = None
+    read_rows: Callable[[int, int], np.ndarray] | None = None
+
+    def read_turned(self) -> np.ndarray:
+        """Returns the values of a matrix with its axes exchanged.
+
+        They have memory of their own, and there is no second copy of the matrix if a part of it can
+        be read: memory that is new to a process takes longer than all the rest.
+        """
+        num_rows, row_length = self.shape
+        turned = _aligned_memory(num_rows * row_length * self.dtype.itemsize)
+        turned = turned.view(self.dtype).reshape(row_length, num_rows)
+        read_rows = self.read_rows or _part_of(self.read())
+        num_read = max(_BYTES_READ // max(row_length * self.dtype.itemsize, 1), 1)
+        for start in range(0, num_rows, num_read):
+            rows = read_rows(start, min(start + num_read, num_rows))
+            for i in range(0, len(rows), _ROWS_WRITTEN):
+                part = rows[i : i + _ROWS_WRITTEN]
+                turned[:, start + i : start + i + len(part)] = part.T
+        return turned
 
 
 class StoredTensors(Mapping[str, np.ndarray]):
@@ -91,9 +116,7 @@ class FileBytes:
     def __getitem__(self, part: slice) -> np.ndarray:
         start, stop, _ = part.indices(self.size)
         num_bytes = max(stop - start, 0)
-        buffer = np.empty(num_bytes + _ALIGNMENT, np.uint8)
-        first = -buffer.ctypes.data % _ALIGNMENT
-        values = buffer.data[first : first + num_bytes]
+        values = _aligned_memory(num_bytes).data
         with self._lock:
             self._stream.seek(start)
             # A read gives 2 GiB at most.
@@ -104,6 +127,16 @@ class FileBytes:
                     raise weights_error(self._name, None, "it was cut short while it was read")
                 done += count
         return np.frombuffer(values.toreadonly(), np.uint8)
+
+
+def _aligned_memory(num_bytes: int) -> np.ndarray:
+    buffer = np.empty(num_bytes + _ALIGNMENT, np.uint8)
+    first = -buffer.ctypes.data % _ALIGNMENT
+    return buffer[first : first + num_bytes]
+
+
+def _part_of(values: np.ndarray) -> Callable[[int, int], np.ndarray]:
+    return lambda start, stop: values[start:stop]
 
 
 def num_elements(shape: object) -> int | None:

@@ -6,6 +6,7 @@ the messages, and because `bfloat16` has no NumPy type there.
 """
 
 import json
+import math
 import struct
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -88,8 +89,14 @@ def read_safetensors(files: PresetFiles, name: str) -> _Entries:
             )
         spans.append((begin, end, tensor))
         span = (start + begin, start + end)
-        read = partial(_read_span, content, span, dtype, shape)
-        entries[tensor] = StoredTensor(shape, dtype, name, read, span)
+        entries[tensor] = StoredTensor(
+            shape,
+            dtype,
+            name,
+            read=partial(_read_span, content, span, dtype, shape),
+            span=span,
+            read_rows=partial(_read_rows, content, span[0], dtype, shape),
+        )
     _check_spans(spans, content.size - start, name)
     return entries
 
@@ -226,6 +233,14 @@ def _read_span(
     content: FileBytes, span: tuple[int, int], dtype: np.dtype, shape: tuple[int, ...]
 ) -> np.ndarray:
     return content[slice(*span)].view(dtype).reshape(shape)
+
+
+def _read_rows(
+    content: FileBytes, first: int, dtype: np.dtype, shape: tuple[int, ...], start: int, stop: int
+) -> np.ndarray:
+    num_bytes = math.prod(shape[1:]) * dtype.itemsize
+    span = (first + start * num_bytes, first + stop * num_bytes)
+    return _read_span(content, span, dtype, (stop - start, *shape[1:]))
 
 
 def _sharded(reader: _Reader) -> _Reader:

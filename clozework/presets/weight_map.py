@@ -8,6 +8,7 @@ Reading is total. A variable without a source, a tensor that no row asks for and
 not fit are all errors, and one message lists all of them.
 """
 
+import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -70,9 +71,10 @@ class Layer:
         expected = stored_shape(path, shape)
         return None if tensor.shape == expected else f"is {tensor.shape}, not {expected}"
 
-    def read(self, path: str, shape: Sequence[int], tensor: np.ndarray) -> np.ndarray:
+    def read(self, path: str, shape: Sequence[int], tensor: StoredTensor) -> np.ndarray:
         # PyTorch stores (out, in), flat in the heads; Keras (in, heads, head_dim) and the like.
-        return (tensor.T if _is_kernel(path) else tensor).reshape(shape)
+        values = tensor.read_turned() if _is_kernel(path) else tensor.read()
+        return values.reshape(shape)
 
     def write(self, path: str, value: np.ndarray) -> dict[str, np.ndarray]:
         stored = stored_shape(path, value.shape)
@@ -99,9 +101,9 @@ class HeadsFirst(Layer):
         expected = (heads * head_dim, width)
         return None if tensor.shape == expected else f"is {tensor.shape}, not {expected}"
 
-    def read(self, path: str, shape: Sequence[int], tensor: np.ndarray) -> np.ndarray:
+    def read(self, path: str, shape: Sequence[int], tensor: StoredTensor) -> np.ndarray:
         heads, width, head_dim = shape
-        return tensor.reshape(heads, head_dim, width).swapaxes(1, 2)
+        return tensor.read().reshape(heads, head_dim, width).swapaxes(1, 2)
 
     def write(self, path: str, value: np.ndarray) -> dict[str, np.ndarray]:
         stored = np.ascontiguousarray(value.swapaxes(1, 2)).reshape(-1, value.shape[1])
@@ -140,11 +142,11 @@ class Computed:
         return list(self.needs)
 
     def misfit(self, path: str, shape: Sequence[int], *tensors: StoredTensor) -> str | None:
-        value = self.read_values(*(tensor.read() for tensor in tensors))
+        value = self.read(path, shape, *tensors)
         return None if value.shape == tuple(shape) else f"gives {value.shape}, not {tuple(shape)}"
 
-    def read(self, path: str, shape: Sequence[int], *tensors: np.ndarray) -> np.ndarray:
-        return self.read_values(*tensors)
+    def read(self, path: str, shape: Sequence[int], *tensors: StoredTensor) -> np.ndarray:
+        return self.read_values(*(tensor.read() for tensor in tensors))
 
     def write(self, path: str, value: np.ndarray) -> dict[str, np.ndarray]:
         return dict(zip(self.needs, self.write_values(value), strict=True))
@@ -210,7 +212,7 @@ class WeightMap:
                 f"Is it another kind of model, or are its config and weights from different ones?"
             )
         return {
-            path: partial(_read, row, path, shapes[path], [tensors[name] for name in sources])
+            path: partial(row.read, path, shapes[path], *(tensors[name] for name in sources))
             for path, row, sources in plan
         }
 
@@ -246,10 +248,6 @@ class WeightMap:
         return any(_pattern(pattern).fullmatch(name) for pattern in self.unused)
 
 
-def _read(row: Layer | Computed, path: str, shape: Sequence[int], tensors: list[StoredTensor]):
-    return row.read(path, shape, *(tensor.read() for tensor in tensors))
-
-
 def _is_kernel(path: str) -> bool:
     return path.endswith("/kernel")
 
@@ -265,6 +263,7 @@ def stored_shape(path: str, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(shape)
 
 
+@functools.cache
 def _pattern(template: str) -> re.Pattern[str]:
     """Compiles a name so that `{i}` and `{j}` match numbers and `*` anything."""
     escaped = re.sub(r"\\{([ij])\\}", r"(?P<\1>\\d+)", re.escape(template))

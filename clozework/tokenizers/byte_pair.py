@@ -1,5 +1,6 @@
 """Byte-level byte-pair encoding, the tokenizer of GPT-2, RoBERTa and BART."""
 
+import itertools
 import json
 import os
 import unicodedata
@@ -325,7 +326,10 @@ def _as_merges(merges) -> list[str]:
 
 def _usable_merges(merges: list[str], vocabulary: Mapping[str, int]) -> list[tuple[str, str]]:
     """Returns the rules that lead to a token of the vocabulary, by themselves or through others."""
-    pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
+    pairs = [(left, right) for left, right in (merge.split(" ") for merge in merges)]
+    # As it is in all but a few lists.
+    if all(map(vocabulary.__contains__, map("".join, pairs))):
+        return pairs
     reachable = set(vocabulary)
     while True:
         known = len(reachable)
@@ -342,5 +346,6 @@ def _intermediate_tokens(merges, vocabulary: Mapping[str, int]) -> dict[str, int
     The Rust library refuses a rule of such tokens; the original GPT-2 code applies it.
     """
     first = max(vocabulary.values(), default=-1) + 1
-    parts = dict.fromkeys(part for pair in merges for part in pair if part not in vocabulary)
-    return {part: first + i for i, part in enumerate(parts)}
+    parts = dict.fromkeys(itertools.chain.from_iterable(merges))
+    unknown = (part for part in parts if part not in vocabulary)
+    return {part: first + i for i, part in enumerate(unknown)}

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import struct
+import tracemalloc
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clozework.errors import PresetNotFoundError, WeightsError
+from clozework.presets import stored_tensors
 from clozework.presets.files import LocalFiles, MemoryFiles
 from clozework.presets.tensor_files import open_tensors, read_safetensors, write_safetensors
 
@@ -50,6 +53,35 @@ def assert_same_tensors(actual, expected):
 def test_what_is_written_is_read(tmp_path):
     write_safetensors(tmp_path / "model.safetensors", TENSORS)
     assert_same_tensors(open_tensors(LocalFiles(tmp_path)), TENSORS)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (1, 7), (21, 5), (300, 40)])
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16, np.int8])
+@pytest.mark.parametrize("bytes_read", [1, 100, 2**19])
+def test_a_matrix_is_turned_while_it_is_read(tmp_path, monkeypatch, shape, dtype, bytes_read):
+    monkeypatch.setattr(stored_tensors, "_BYTES_READ", bytes_read)
+    matrix = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
+    tensors = {"before": np.zeros(3, np.float32), "matrix": matrix}
+    write_safetensors(tmp_path / "model.safetensors", tensors)
+    entry = open_tensors(LocalFiles(tmp_path)).entries["matrix"]
+
+    for stored in (entry, replace(entry, read_rows=None)):
+        turned = stored.read_turned()
+        np.testing.assert_array_equal(turned, matrix.T)
+        assert turned.dtype == dtype
+        assert turned.flags.c_contiguous
+        assert turned.ctypes.data % 64 == 0 or not turned.size
+
+
+def test_a_matrix_is_turned_without_a_second_copy_of_it(tmp_path):
+    matrix = np.ones((1000, 1000), np.float32)
+    write_safetensors(tmp_path / "model.safetensors", {"matrix": matrix})
+    entry = open_tensors(LocalFiles(tmp_path)).entries["matrix"]
+    tracemalloc.start()
+    entry.read_turned()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * matrix.nbytes
 
 
 def test_what_we_write_safetensors_reads(tmp_path):
