@@ -279,7 +279,7 @@ def _in_order(dataset) -> Iterator[tuple]:
 
 
 def _joined(batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
-    """Joins small batches, which leave more gaps, and none of which may fill a step."""
+    """Joins batches until they have texts for each gap, and tokens for a step."""
     waiting: list[Mapping[str, np.ndarray]] = []
     num_texts = num_tokens = 0
     for batch in batches:
