@@ -27,6 +27,8 @@ class PieceNormalizer:
 
     Attributes:
         space: What stands for a space in normalised text.
+        has_words_between_spaces: Whether a text of words that it `keeps` becomes these words, each
+            with one space before it, however many there were.
     """
 
     def __init__(self, model: PieceModel):
@@ -38,17 +40,29 @@ class PieceNormalizer:
             for piece, kind in zip(model.pieces, model.types, strict=True)
             if kind == PieceType.USER_DEFINED
         )
-        self._find = _finder(
+        starts_and_seconds = (
             self._rules.singles | self._symbols.singles,
             self._rules.firsts | self._symbols.firsts,
             self._rules.seconds | self._symbols.seconds,
         )
+        self._find = _finder(*starts_and_seconds)
         self._is_plain = not (
             model.treat_whitespace_as_suffix
             or self._rules.has_double_spaces
             or self._symbols.has_double_spaces
         )
         self.space = SPACE if model.escape_whitespaces else " "
+        self.has_words_between_spaces = (
+            self._is_plain
+            and model.add_dummy_prefix
+            and model.remove_extra_whitespaces
+            and model.escape_whitespaces
+            and not any(" " in characters for characters in starts_and_seconds)
+        )
+
+    def keeps(self, word: str) -> bool:
+        """Returns whether nothing in a word is replaced."""
+        return not self._find(word, 0)
 
     def normalize(self, text: str) -> str:
         """Returns the normalised text."""

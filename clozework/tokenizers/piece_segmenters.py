@@ -16,14 +16,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from clozework.tokenizers.piece_model import ModelType, PieceModel, PieceType
 from clozework.tokenizers.piece_normalizer import SPACE, SymbolTable
 
-__all__ = ["Segmentation", "Segmenter", "make_segmenter"]
+__all__ = ["MOST_FIXED_IDS", "Segmentation", "Segmenter", "WordMemory", "make_segmenter"]
 
-_WORDS = re.compile(f"{SPACE}[^{SPACE}]*|[^{SPACE}]+")
+# Cuts before each space.
+_split_into_words = re.compile(f"{SPACE}[^{SPACE}]*|[^{SPACE}]+").findall
+# A text with fewer ids has the `fixed_ids` of its words.
+MOST_FIXED_IDS = 4096
 # Words whose split is remembered, and the longest of them; beyond that memory is worth more.
 _REMEMBERED_WORDS = 200_000
 _LONGEST_REMEMBERED_WORD = 64
@@ -59,7 +62,13 @@ class Segmenter:
         split: Cuts a text into words such that no piece goes across a cut.
         segment: Returns the segmentation of one word.
         unk_id: Id of the unknown piece, of which several in a row become one; `None` to keep them.
+
+    Attributes:
+        splits_at_each_space: Whether `split` cuts before each space, and nowhere else.
     """
+
+    # No text of fewer than `MOST_FIXED_IDS` ids costs as much.
+    _least_safe_cost = 0.0
 
     def __init__(
         self,
@@ -68,8 +77,19 @@ class Segmenter:
         unk_id: int | None,
     ):
         self._split = split
+        self.splits_at_each_space = split is _split_into_words
         self._unk_id = unk_id
-        self._words = _Memory(segment)
+        self._words = WordMemory(segment)
+
+    def fixed_ids(self, word: str) -> tuple[int, ...] | None:
+        """Returns the ids that a word has in each text of fewer than `MOST_FIXED_IDS` ids.
+
+        None stands for others: what is before a word may change its split, and unknown pieces of
+        two words become one.
+        """
+        segmentation = self._words[word]
+        is_fixed = segmentation.safe_cost >= self._least_safe_cost
+        return segmentation.ids if is_fixed and self._unk_id not in segmentation.ids else None
 
     def ids(self, normalized: str) -> list[int]:
         """Returns the ids of the pieces."""
@@ -102,20 +122,20 @@ class Segmenter:
         return [words[word] for word in self._split(normalized)]
 
 
-class _Memory(dict):
-    """Remembers the segmentation of words."""
+class WordMemory(dict):
+    """Remembers what a function makes of words."""
 
-    def __init__(self, segment: Callable[[str], Segmentation]):
+    def __init__(self, function: Callable[[str], Any]):
         super().__init__()
-        self._segment = segment
+        self._function = function
 
-    def __missing__(self, word: str) -> Segmentation:
-        segmentation = self._segment(word)
+    def __missing__(self, word: str) -> Any:
+        made = self._function(word)
         if len(word) <= _LONGEST_REMEMBERED_WORD:
             if len(self) >= _REMEMBERED_WORDS:
                 self.clear()
-            self[word] = segmentation
-        return segmentation
+            self[word] = made
+        return made
 
 
 def make_segmenter(model: PieceModel, ids: Sequence[int]) -> Segmenter:
@@ -126,7 +146,7 @@ def make_segmenter(model: PieceModel, ids: Sequence[int]) -> Segmenter:
     finish = _Finisher(model, ids)
     if model.model_type == ModelType.WORD:
         # Spaces begin words here even where the normaliser puts one behind each.
-        return Segmenter(_WORDS.findall, partial(_cut_and_finish, _whole, finish), unk_id)
+        return Segmenter(_split_into_words, partial(_cut_and_finish, _whole, finish), unk_id)
     symbols = SymbolTable(_pieces_of_type(model, PieceType.USER_DEFINED))
     if model.model_type == ModelType.CHAR:
         return Segmenter(_whole, partial(_cut_and_finish, symbols.pieces, finish), unk_id)
@@ -258,6 +278,8 @@ class _UnigramSegmenter(Segmenter):
                 # Found by trying sentencepiece 0.2.3: more for longer ones, always above all
                 # others.
                 self._gains[i] = _single((len(model.pieces[i].encode("utf-8")) - 1) * 0.1)
+        largest_gain = max(map(abs, [*self._gains, self._unknown_gain]))
+        self._least_safe_cost = MOST_FIXED_IDS * largest_gain
 
     def _segmentations(self, normalized: str) -> list[Segmentation]:
         segmentations = super()._segmentations(normalized)
@@ -353,7 +375,7 @@ def _word_splitter(model: PieceModel) -> Callable[[str], list[str]]:
     # Zero stands in no piece: it ends the strings of the format's own library.
     pieces = "\0".join(["", *_pieces_of_text(model)])
     if not re.search(f"[^\0]{SPACE}", pieces):
-        return _WORDS.findall
+        return _split_into_words
     if not re.search(f"[^\0{SPACE}]{SPACE}", pieces):
         return re.compile(f"{SPACE}+[^{SPACE}]*|[^{SPACE}]+").findall
     return _whole

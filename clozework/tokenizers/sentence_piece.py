@@ -26,6 +26,7 @@ from clozework.tokenizers.piece_normalizer import PieceNormalizer
 from clozework.tokenizers.piece_segmenters import make_segmenter
 from clozework.tokenizers.text_rules import TextRules
 from clozework.tokenizers.tokenizer import Encoding, Tokenizer
+from clozework.tokenizers.written_words import WrittenWords
 
 __all__ = ["SentencePieceTokenizer"]
 
@@ -155,6 +156,7 @@ class SentencePieceTokenizer(Tokenizer):
         self._set_special_token_ids()
         self._normalizer = PieceNormalizer(self._model)
         self._segmenter = make_segmenter(self._rules.scored(self._model), self._piece_ids())
+        self._written_words = WrittenWords(self._normalizer, self._segmenter)
         self._decoder = PieceDecoder(self._model)
         self._border_ids = self._ids_at_borders()
         self._special_token_finder = self._make_special_token_finder()
@@ -226,19 +228,22 @@ class SentencePieceTokenizer(Tokenizer):
 
     def _encode_ids(self, texts: list[str], recognised: bool) -> list[list[int]]:
         self._checked_vocabulary()
-        normalize, segment = self._normalizer.normalize, self._segmenter.ids
-        apply_rules = self._rules.apply
         before, after = self._border_ids
         rows = []
         for text in texts:
             row = list(before)
             for start, end, special_id in self._parts(text, recognised):
                 if special_id is None:
-                    row += segment(normalize(apply_rules(text[start:end])))
+                    row += self._part_ids(text[start:end])
                 else:
                     row.append(special_id)
             rows.append(row + after)
         return rows
+
+    def _part_ids(self, text: str) -> list[int]:
+        text = self._rules.apply(text)
+        ids = self._written_words.ids(text)
+        return self._segmenter.ids(self._normalizer.normalize(text)) if ids is None else ids
 
     def _encode_part(self, text: str) -> Encoding:
         normalized, starts, ends = self._normalizer.normalize_with_spans(self._rules.apply(text))
