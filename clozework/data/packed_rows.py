@@ -6,7 +6,9 @@ text of a step has a number of its own, from 2 on. `first_tokens` says where eac
 
 import bisect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from itertools import accumulate
 
 import numpy as np
 
@@ -29,7 +31,6 @@ _ROW_LENGTHS = tuple(2**i for i in range(4, 15))
 # these, so that there are few shapes, up to a length that attention stays cheap for.
 _USUAL_ROW_LENGTH = 128
 _MOST_ROWS = 32
-_LONGEST_USUAL_ROW = 512
 # Rows may be so long whatever the texts are.
 _LEAST_LONGEST_ROW = 256
 # Texts are rarely shorter, and a slot for each of them costs little.
@@ -77,7 +78,8 @@ class PackedRows:
         packed: dict[str, np.ndarray] = {FIRST_TOKENS: first_tokens}
         for name, values in arrays.items():
             if name == "padding_mask":
-                packed[name] = self._spread(lambda i: self.slots[i] + 2, "int32")
+                numbers = np.asarray(self.slots, "int32") + 2
+                packed[name] = self._spread(np.repeat(numbers, self.lengths))
             elif name == "mask_positions":
                 positions = np.zeros((first_tokens.size, values.shape[1]), "int32")
                 positions[list(self.slots)] = values[list(self.texts)]
@@ -90,9 +92,15 @@ class PackedRows:
         """Returns whether there is no room for another row; `tokens_per_step` as planned with."""
         return max(self.rows) + 1 >= _most_rows(tokens_per_step, self.row_length)
 
+    def filled(self, tokens_per_step: int) -> "PackedRows":
+        """Returns the same with the shape of a full step; rows behind the texts are empty."""
+        num_rows = _most_rows(tokens_per_step, self.row_length)
+        return replace(self, num_rows=num_rows, slots_shape=(num_rows, *self.slots_shape[1:]))
+
     def spread(self, values: np.ndarray) -> np.ndarray:
         """Returns values of tokens `(texts, tokens)` where their tokens lie, elsewhere zeros."""
-        return self._spread(lambda i: values[self.texts[i], : self.lengths[i]], values.dtype)
+        texts, columns, _, _ = self._tokens
+        return self._spread(values[texts, columns])
 
     def take(self, values: np.ndarray, i: int, axis: int) -> np.ndarray:
         """Returns the part of values `(rows, ...)` that belongs to the tokens of a text.
@@ -115,12 +123,19 @@ class PackedRows:
         np.put(first_tokens, self.slots, starts)
         return first_tokens
 
-    def _spread(self, values_of, dtype) -> np.ndarray:
-        spread = np.zeros((self.num_rows, self.row_length), dtype)
-        for i, (row, start, length) in enumerate(
-            zip(self.rows, self.starts, self.lengths, strict=True)
-        ):
-            spread[row, start : start + length] = values_of(i)
+    @cached_property
+    def _tokens(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Text and place in it, row and place in that, of each token of one text after another."""
+        counts = np.asarray(self.lengths)
+        texts = np.repeat(np.asarray([self.texts, self.rows, self.starts]), counts, axis=1)
+        columns = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return texts[0], columns, texts[1], texts[2] + columns
+
+    def _spread(self, values: np.ndarray) -> np.ndarray:
+        """Returns values of tokens, of one text after another, where they lie in the rows."""
+        _, _, rows, columns = self._tokens
+        spread = np.zeros((self.num_rows, self.row_length), values.dtype)
+        spread[rows, columns] = values
         return spread
 
 
@@ -129,6 +144,7 @@ def plan_steps(
     *,
     tokens_per_step: int,
     longest_row: int | None = None,
+    longest_usual_row: int = 512,
     shortest_text: int = SHORTEST_TEXT,
     has_open_shapes: bool = False,
 ) -> list[PackedRows]:
@@ -141,6 +157,7 @@ def plan_steps(
         lengths: Number of tokens of each text.
         tokens_per_step: How much is computed at once, unless a text is longer.
         longest_row: Most tokens that the model can read; None for any number.
+        longest_usual_row: Most tokens in a row, unless a text is longer.
         shortest_text: A row of the usual length has one slot for so many tokens, and a longer row,
             which has a long text, as many.
         has_open_shapes: Whether steps may have any number of rows, and no more than they need.
@@ -151,8 +168,9 @@ def plan_steps(
     (1, 128, (3, 1, 2, 4, 0))
     """
 
-    usual = min(max(tokens_per_step // _MOST_ROWS, _USUAL_ROW_LENGTH), _LONGEST_USUAL_ROW)
+    usual = min(max(tokens_per_step // _MOST_ROWS, _USUAL_ROW_LENGTH), longest_usual_row)
 
+    @cache
     def slots(row_length: int) -> int:
         return max(min(row_length, usual) // shortest_text, 1)
 
@@ -225,7 +243,7 @@ def placed(
     starts = [
         start
         for row in rows
-        for start in np.cumsum([0, *(lengths[text] for text in row[:-1])]).tolist()
+        for start in accumulate((lengths[text] for text in row[:-1]), initial=0)
     ]
     return PackedRows(
         *shape,

@@ -84,6 +84,9 @@ class DebertaV3Backbone(Backbone):
     (1, 4, 8)
     """
 
+    # Scores of positions take most of the time in longer rows.
+    longest_usual_row = 256
+
     def __init__(
         self,
         vocabulary_size,

@@ -48,6 +48,9 @@ class Backbone(RecordedModel):
     }
     # Whether nothing in it asks for the length of a row before the program runs.
     has_open_row_length: ClassVar[bool] = False
+    # Tokens in each row of a large step, unless a text is longer. Longer rows make fewer shapes to
+    # compile, where attention is cheap.
+    longest_usual_row: ClassVar[int] = 512
 
     def __init__(self, *args, dtype=None, **kwargs):
         super().__init__(*args, **kwargs)

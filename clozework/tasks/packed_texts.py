@@ -169,9 +169,10 @@ def _outputs(
 ) -> list[np.ndarray]:
     """Returns the outputs for the texts of several arrays, one after another.
 
-    An accelerator always has the next step before the outputs of the last are waited for.
+    An accelerator has the next two steps before the outputs of one are waited for: with one of
+    them it would wait in turn, wherever to plan a step takes longer than to compute it.
     """
-    num_ahead = 1 if has_accelerator() else 0
+    num_ahead = 2 if has_accelerator() else 0
     outputs: dict[int, np.ndarray] = {}
     started: deque[tuple[np.ndarray, PackedRows, Any]] = deque()
 
@@ -196,11 +197,14 @@ def _steps(
 ) -> Iterator[tuple[Mapping[str, np.ndarray], np.ndarray, PackedRows]]:
     """Yields each step with the arrays that it is packed from and the numbers of their texts.
 
-    The texts of a step that is not full wait for the next arrays, of which some may join them.
+    The texts of a step that is not full wait for the next arrays, of which some may join them. What
+    is left at the end has the shape of full steps, if there were any and an accelerator computes:
+    to compile another shape would take as long as a thousand steps.
     """
     numbers, waiting = np.arange(0), []
     last: Mapping[str, np.ndarray] = {}
-    num_read = 0
+    num_read = budget = 0
+    lengths_of_full_steps: set[int] = set()
     for arrays in several:
         count = _num_rows(arrays)
         new = np.arange(num_read, num_read + count)
@@ -212,11 +216,14 @@ def _steps(
         budget, waiting = _budget(arrays, batch_size), []
         for step in _planned(task, arrays, budget):
             if step.is_full(budget):
+                lengths_of_full_steps.add(step.row_length)
                 yield arrays, numbers, step
             else:
                 waiting.append(step)
+    compiles_for_long = has_accelerator() and num_open_axes() == 0
     for step in waiting:
-        yield last, numbers, step
+        is_compiled = step.row_length in lengths_of_full_steps
+        yield last, numbers, step.filled(budget) if compiles_for_long and is_compiled else step
 
 
 def _budget(arrays: Mapping[str, np.ndarray], batch_size: int | None) -> int:
@@ -232,6 +239,7 @@ def _planned(task, arrays: Mapping[str, np.ndarray], budget: int) -> list[Packed
         text_lengths(arrays),
         tokens_per_step=budget,
         longest_row=task.backbone.longest_row,
+        longest_usual_row=task.backbone.longest_usual_row,
         shortest_text=task.shortest_text,
         has_open_shapes=num_open_axes() > 0,
     )
@@ -300,9 +308,11 @@ def _num_rows(arrays: Mapping[str, np.ndarray]) -> int:
 def _concatenated(batches: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     joined = {}
     for name in batches[0]:
-        width = max(batch[name].shape[1] for batch in batches)
-        rows = [
-            np.pad(batch[name], ((0, 0), (0, width - batch[name].shape[1]))) for batch in batches
-        ]
-        joined[name] = np.concatenate(rows)
+        several = [batch[name] for batch in batches]
+        shape = sum(map(len, several)), max(values.shape[1] for values in several)
+        joined[name] = np.zeros(shape, np.result_type(*several))
+        start = 0
+        for values in several:
+            joined[name][start : start + len(values), : values.shape[1]] = values
+            start += len(values)
     return joined

@@ -22,6 +22,30 @@ def test_next_to_no_room_is_lost():
     assert computed(steps) <= 1.06 * sum(lengths)
 
 
+def test_rows_of_large_steps_are_no_longer_than_usual_unless_a_text_is():
+    lengths = realistic_lengths(4096)
+    steps = plan_steps(lengths, tokens_per_step=16384, longest_row=512, longest_usual_row=256)
+    assert {step.row_length for step in steps} == {256, 512}
+    for step in steps:
+        assert step.row_length == 256 or max(step.lengths) > 256
+        assert step.num_rows * step.row_length <= 16384
+
+
+def test_a_step_that_is_filled_has_the_shape_of_a_full_one():
+    full, rest = plan_steps([64] * 20, tokens_per_step=1024)
+    filled = rest.filled(1024)
+    assert (filled.num_rows, filled.slots_shape) == (full.num_rows, full.slots_shape)
+    arrays = {
+        "token_ids": np.arange(1, 20 * 64 + 1).reshape(20, 64),
+        "padding_mask": np.ones((20, 64), int),
+    }
+    for name, values in rest.pack(arrays).items():
+        longer = filled.pack(arrays)[name]
+        np.testing.assert_array_equal(longer[: rest.num_rows], values)
+        if name != FIRST_TOKENS:
+            assert not longer[rest.num_rows :].any()
+
+
 def test_shapes_are_at_most_twelve():
     shapes = set()
     for seed in range(300):

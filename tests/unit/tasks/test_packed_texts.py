@@ -33,6 +33,16 @@ def small_steps(monkeypatch):
         monkeypatch.setattr(module, "TEXTS_AT_ONCE", 8)
 
 
+def rows_of_steps(classifier, monkeypatch):
+    """Returns a list that gets the number of rows of each step."""
+    rows = []
+    start = classifier.start_packed
+    monkeypatch.setattr(
+        classifier, "start_packed", lambda x: rows.append(len(x["token_ids"])) or start(x)
+    )
+    return rows
+
+
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("has_accelerator", [False, True])
 def test_outputs_are_in_the_order_of_the_texts(classifier, texts, monkeypatch, has_accelerator):
@@ -44,7 +54,7 @@ def test_outputs_are_in_the_order_of_the_texts(classifier, texts, monkeypatch, h
 
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("has_accelerator", [False, True])
-def test_an_accelerator_has_the_next_step_before_one_is_waited_for(
+def test_an_accelerator_has_the_next_two_steps_before_one_is_waited_for(
     classifier, texts, monkeypatch, has_accelerator
 ):
     events = []
@@ -60,7 +70,7 @@ def test_an_accelerator_has_the_next_step_before_one_is_waited_for(
 
     num_ahead = [events[:i].count("start") - events[:i].count("wait") for i in range(len(events))]
     assert events.count("start") == events.count("wait") > 5
-    assert max(num_ahead) == (2 if has_accelerator else 1)
+    assert max(num_ahead) == (3 if has_accelerator else 1)
 
 
 @pytest.mark.parametrize("tokens_at_once", [64, 256])
@@ -86,6 +96,26 @@ def test_only_the_last_steps_have_rows_without_texts(
     assert len(full) <= 1.2 * num_tokens / tokens_at_once + 1
     monkeypatch.undo()
     np.testing.assert_allclose(outputs, classifier.predict(texts, verbose=0), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("has_accelerator", "num_open_axes", "expected"),
+    [(True, 0, [4, 4]), (False, 0, [4, 1]), (True, 1, [4, 1])],
+)
+def test_the_last_step_for_an_accelerator_has_a_shape_that_is_compiled(
+    classifier, monkeypatch, has_accelerator, num_open_axes, expected
+):
+    monkeypatch.setattr(packed_texts, "tokens_at_once", lambda: 64)
+    monkeypatch.setattr(packed_texts, "has_accelerator", lambda: has_accelerator)
+    monkeypatch.setattr(packed_texts, "num_open_axes", lambda: num_open_axes)
+    rows = rows_of_steps(classifier, monkeypatch)
+    # Five rows of 16 tokens, which are as long as the model reads.
+    texts = ["a b c " * 4] * 5
+    outputs = classifier.predict(texts, verbose=0)
+
+    assert rows == expected
+    alone = classifier.predict(texts[:1], verbose=0)
+    np.testing.assert_allclose(outputs, np.repeat(alone, 5, axis=0), rtol=0, atol=1e-5)
 
 
 def test_a_batch_size_limits_what_is_computed_at_once(classifier, texts, monkeypatch):
@@ -232,11 +262,7 @@ def test_steps_have_any_number_of_rows_where_none_is_compiled(
     classifier, monkeypatch, num_open_axes, expected
 ):
     monkeypatch.setattr(packed_texts, "num_open_axes", lambda: num_open_axes)
-    rows = []
-    start = classifier.start_packed
-    monkeypatch.setattr(
-        classifier, "start_packed", lambda x: rows.append(len(x["token_ids"])) or start(x)
-    )
+    rows = rows_of_steps(classifier, monkeypatch)
     # Ten rows of 16 tokens, which are as long as the model reads.
     texts = ["a b c " * 4] * 10
     outputs = classifier.predict(texts, verbose=0)
