@@ -16,20 +16,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from clozework.tokenizers.piece_model import ModelType, PieceModel, PieceType
 from clozework.tokenizers.piece_normalizer import SPACE, SymbolTable
+from clozework.tokenizers.word_memory import WordMemory
 
-__all__ = ["MOST_FIXED_IDS", "Segmentation", "Segmenter", "WordMemory", "make_segmenter"]
+__all__ = ["MOST_FIXED_IDS", "Segmentation", "Segmenter", "make_segmenter"]
 
 # Cuts before each space.
 _split_into_words = re.compile(f"{SPACE}[^{SPACE}]*|[^{SPACE}]+").findall
 # A text with fewer ids has the `fixed_ids` of its words.
 MOST_FIXED_IDS = 4096
-# Words whose split is remembered, and the longest of them; beyond that memory is worth more.
-_REMEMBERED_WORDS = 200_000
-_LONGEST_REMEMBERED_WORD = 64
 # Types of pieces that text cannot be.
 _RESERVED = frozenset((PieceType.CONTROL, PieceType.UNKNOWN, PieceType.BYTE))
 # What an unknown character costs more than the worst piece.
@@ -120,22 +118,6 @@ class Segmenter:
     def _segmentations(self, normalized: str) -> list[Segmentation]:
         words = self._words
         return [words[word] for word in self._split(normalized)]
-
-
-class WordMemory(dict):
-    """Remembers what a function makes of words."""
-
-    def __init__(self, function: Callable[[str], Any]):
-        super().__init__()
-        self._function = function
-
-    def __missing__(self, word: str) -> Any:
-        made = self._function(word)
-        if len(word) <= _LONGEST_REMEMBERED_WORD:
-            if len(self) >= _REMEMBERED_WORDS:
-                self.clear()
-            self[word] = made
-        return made
 
 
 def make_segmenter(model: PieceModel, ids: Sequence[int]) -> Segmenter:

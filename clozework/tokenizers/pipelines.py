@@ -1,5 +1,7 @@
 """The Rust pipelines behind `WordPieceTokenizer` and `BytePairTokenizer`."""
 
+import os
+import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -7,12 +9,16 @@ import tokenizers
 from tokenizers import processors
 
 from clozework.reading_ahead import read_ahead
+from clozework.tokenizers.pipeline_words import PipelineWords
 from clozework.tokenizers.tokenizer import Encoding
 
 __all__ = ["Pipeline"]
 
 # At the end of each part a core waits for the other one: 1,024 take 5 % longer.
 _TEXTS_AT_ONCE = 4096
+# With so many cores the library is as fast as Python is with words that it remembers, and leaves
+# Python to those who start what a device computes.
+_MANY_CORES = 8
 
 
 class Pipeline:
@@ -27,6 +33,7 @@ class Pipeline:
         tokens_always_in_strings: Tokens that are never split, even when nobody asked. Those that
             are not special are looked for in what is left between special ones, normalised.
         tokens_taking_space_before: Those of them that take the spaces before them along.
+        has_words: Whether texts are split at each space at the latest; see `PipelineWords`.
     """
 
     def __init__(
@@ -36,6 +43,7 @@ class Pipeline:
         tokens_in_strings: Iterable[str],
         tokens_always_in_strings: Iterable[str] = (),
         tokens_taking_space_before: Iterable[str] = (),
+        has_words: bool = True,
     ):
         self._build = build
         self._recognised = list(dict.fromkeys(tokens_in_strings))
@@ -46,14 +54,27 @@ class Pipeline:
         self._plain = self._with_added_tokens(self._always)
         # Made when it is first needed: a vocabulary takes its time and memory.
         self._recognising: tokenizers.Tokenizer | None = None
+        # A token that is never split may go across a space.
+        is_remembered = has_words and not always and _num_cores() < _MANY_CORES
+        self._words = PipelineWords(self._plain_ids) if is_remembered else None
 
     def encode(self, texts: list[str], recognised: bool) -> list[Encoding]:
         """Returns ids and offsets of each text."""
         encodings = self._version(recognised).encode_batch(texts, add_special_tokens=False)
         return [Encoding(encoding.ids, encoding.offsets) for encoding in encodings]
 
-    def encode_ids(self, texts: list, recognised: bool, *, is_split: bool = False):
+    def encode_ids(
+        self, texts: list, recognised: bool, *, is_split: bool = False
+    ) -> list[list[int]]:
         """Returns the ids of each text, or of each list of words where `is_split`."""
+        if self._words is not None and not (recognised or is_split):
+            return self._words.ids(texts)
+        return self._library_ids(texts, recognised, is_split=is_split)
+
+    def _plain_ids(self, texts: list[str]) -> list[list[int]]:
+        return self._library_ids(texts, recognised=False, is_split=False)
+
+    def _library_ids(self, texts: list, recognised: bool, *, is_split: bool) -> list[list[int]]:
         encode = partial(
             self._version(recognised).encode_batch_fast,
             is_pretokenized=is_split,
@@ -97,3 +118,8 @@ class Pipeline:
             [tokenizers.AddedToken(token, normalized=True) for token in self._ordinary]
         )
         return tokenizer
+
+
+def _num_cores() -> int:
+    # Elsewhere nobody says which of them a process may use.
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

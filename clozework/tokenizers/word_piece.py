@@ -118,6 +118,7 @@ class WordPieceTokenizer(Tokenizer):
             self._build,
             tokens_in_strings=self._tokens_in_strings(),
             tokens_taking_space_before=self.tokens_taking_space_before,
+            has_words=self.split,
         )
         self._set_special_token_ids()
 

@@ -3,7 +3,8 @@
 from itertools import chain
 
 from clozework.tokenizers.piece_normalizer import SPACE, PieceNormalizer
-from clozework.tokenizers.piece_segmenters import MOST_FIXED_IDS, Segmenter, WordMemory
+from clozework.tokenizers.piece_segmenters import MOST_FIXED_IDS, Segmenter
+from clozework.tokenizers.word_memory import WordMemory
 
 __all__ = ["WrittenWords"]
 

@@ -24,7 +24,7 @@ from clozework.models.gemma import GemmaTokenizer
 from clozework.models.modern_bert import ModernBertTokenizer
 from clozework.models.roberta import RobertaTokenizer
 from clozework.models.xlm_roberta import XLMRobertaTokenizer
-from clozework.tokenizers import SentencePieceTokenizer
+from clozework.tokenizers import SentencePieceTokenizer, pipeline_words, pipelines
 from clozework.tokenizers.piece_model import read_piece_model, write_piece_model
 from tests.nasty_texts import nasty_texts
 
@@ -85,6 +85,14 @@ def byte_pairs():
     return trainer.to_str()
 
 
+@pytest.fixture(params=[2, 64])
+def words_remembered_or_not(request, monkeypatch):
+    """As on a machine with few cores, of texts with whatever words, or with many cores."""
+    monkeypatch.setattr(pipelines, "_num_cores", lambda: request.param)
+    monkeypatch.setattr(pipeline_words, "_LARGEST_NEW_SHARE", 1.0)
+
+
+@pytest.mark.usefixtures("words_remembered_or_not")
 @pytest.mark.parametrize("special_tokens_in_strings", [False, True])
 @pytest.mark.parametrize("lowercase", [False, True])
 def test_word_piece_ids_are_those_of_transformers(
@@ -100,6 +108,7 @@ def test_word_piece_ids_are_those_of_transformers(
     )
 
 
+@pytest.mark.usefixtures("words_remembered_or_not")
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
@@ -116,6 +125,7 @@ def test_word_piece_options_are_those_of_transformers(word_pieces, ours, theirs)
     assert_same_ids(BertTokenizer(word_pieces, **ours).encode_ids(FEWER_TEXTS), rows, FEWER_TEXTS)
 
 
+@pytest.mark.usefixtures("words_remembered_or_not")
 @pytest.mark.parametrize("special_tokens_in_strings", [False, True])
 @pytest.mark.parametrize("add_prefix_space", [False, True])
 def test_byte_pair_ids_are_those_of_transformers(

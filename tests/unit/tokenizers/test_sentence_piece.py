@@ -111,7 +111,7 @@ def test_a_denormalizer_is_applied_to_texts(default_charsmap):
 
 
 def test_words_beyond_the_memory_are_split_the_same(monkeypatch):
-    monkeypatch.setattr("clozework.tokenizers.piece_segmenters._REMEMBERED_WORDS", 2)
+    monkeypatch.setattr("clozework.tokenizers.word_memory.MOST_WORDS", 2)
     tokenizer = SentencePieceTokenizer(piece_model())
     texts = ["ab a b fox ab", "fox " + "ab" * 100]
     assert tokenizer(texts) == SentencePieceTokenizer(piece_model())(texts)
