@@ -1,8 +1,7 @@
 """The ids of texts put together from those of their words, which a pipeline is asked once."""
 
-import re
-from collections.abc import Callable, Iterable
-from itertools import chain
+from array import array
+from collections.abc import Callable, Iterable, Mapping
 
 from clozework.tokenizers.word_memory import LONGEST_WORD, MOST_WORDS
 
@@ -10,15 +9,11 @@ __all__ = ["PipelineWords"]
 
 _Ids = list[int]
 
-# Of so many texts words are looked up together.
-_TEXTS_AT_ONCE = 1024
+# Of numbers in an array: C's `int`.
+_TYPE = "i"
 # To ask for a new word takes as long as four words of a text take: where more than this share of
 # words is new, texts are left whole.
 _LARGEST_NEW_SHARE = 0.3
-# Spaces of all kinds, and what somebody may take for one or drop.
-_NOT_IN_WORDS = re.compile(
-    "[\\s\x00-\x1f\x7f-\xa0\xad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]"
-)
 
 
 class PipelineWords:
@@ -30,43 +25,62 @@ class PipelineWords:
             it, one after another.
     """
 
-    def __init__(self, encode: Callable[[list[str]], list[_Ids]]):
+    def __init__(self, encode: Callable[[list[str]], Iterable[_Ids]]):
         self._encode = encode
-        self._first: dict[str, tuple[int, ...]] = {}
-        self._others: dict[str, tuple[int, ...]] = {}
+        # Ids as bytes, through which Python's collector does not look.
+        self._first: dict[str, bytes] = {}
+        self._others: dict[str, bytes] = {}
 
     def ids(self, texts: list[str]) -> list[_Ids]:
         """Returns the ids of each text."""
-        rows: list[_Ids | None] = []
-        for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            words = [text.split(" ") for text in texts[start : start + _TEXTS_AT_ONCE]]
-            self._learn(words)
-            rows += map(self._remembered, words)
-        # With two spaces in a row, for example, or in a language without spaces.
-        others = [i for i, row in enumerate(rows) if row is None]
-        if others:
-            for i, row in zip(others, self._encode([texts[i] for i in others]), strict=True):
-                rows[i] = row
-        return rows  # type: ignore[return-value]
+        rows = {i: self._remembered(text) for i, text in enumerate(texts)}
+        unknown = [i for i, row in rows.items() if row is None]
+        usual = [i for i in unknown if _is_nothing_but_words(texts[i])]
+        self._learn([texts[i] for i in usual])
+        rows.update((i, self._remembered(texts[i])) for i in usual)
+        whole = [i for i in unknown if rows[i] is None]
+        rows.update(zip(whole, self._encode([texts[i] for i in whole]), strict=True))
+        return [row for row in rows.values() if row is not None]
 
-    def _remembered(self, words: list[str]) -> _Ids | None:
+    def _remembered(self, text: str) -> _Ids | None:
         """Returns the ids of a text, or None if a word of it is not remembered."""
+        words = text.split(" ")
         found = list(map(self._others.get, words))
         found[0] = self._first.get(words[0])
-        return None if None in found else list(chain.from_iterable(found))  # type: ignore[arg-type]
+        ids = [of_word for of_word in found if of_word is not None]
+        is_known = len(ids) == len(found)
+        return memoryview(b"".join(ids)).cast(_TYPE).tolist() if is_known else None
 
-    def _learn(self, texts: list[list[str]]) -> None:
-        others = _new_words(chain.from_iterable(texts), self._others)
-        if len(others) > _LARGEST_NEW_SHARE * sum(map(len, texts)):
+    def _learn(self, texts: list[str]) -> None:
+        first, others, num_words = set(), set(), 0
+        for text in texts:
+            words = text.split(" ")
+            num_words += len(words)
+            first.add(words[0])
+            others.update(words)
+        first, others = _new_words(first, self._first), _new_words(others, self._others)
+        num_new = len(first) + len(others)
+        if len(others) > _LARGEST_NEW_SHARE * num_words or num_new > MOST_WORDS:
             return
-        first = _new_words((words[0] for words in texts), self._first)
-        if len(self._first) + len(self._others) + len(first) + len(others) > MOST_WORDS:
+        if len(self._first) + len(self._others) + num_new > MOST_WORDS:
             self._first, self._others = {}, {}
-        self._first.update(zip(first, map(tuple, self._encode(first)), strict=True))
-        spaced = [f" {word}" for word in others]
-        self._others.update(zip(others, map(tuple, self._encode(spaced)), strict=True))
+        self._first.update(zip(first, self._as_bytes(first), strict=True))
+        spaced = self._as_bytes([f" {word}" for word in others])
+        self._others.update(zip(others, spaced, strict=True))
+
+    def _as_bytes(self, texts: list[str]) -> list[bytes]:
+        return [array(_TYPE, ids).tobytes() for ids in self._encode(texts)]
 
 
-def _new_words(words: Iterable[str], known: dict[str, tuple[int, ...]]) -> list[str]:
-    new = set(words).difference(known)
-    return [w for w in new if 0 < len(w) <= LONGEST_WORD and not _NOT_IN_WORDS.search(w)]
+def _is_nothing_but_words(text: str) -> bool:
+    """Returns whether a text is words and one space between each two.
+
+    Other spaces, and what somebody may take for one or drop, are not printable.
+    """
+    has_bare_ends = text != "" and " " not in (text[0], text[-1])
+    return has_bare_ends and "  " not in text and text.isprintable()
+
+
+def _new_words(words: set[str], known: Mapping[str, bytes]) -> list[str]:
+    new = words.difference(known)
+    return [word for word in new if len(word) <= LONGEST_WORD]

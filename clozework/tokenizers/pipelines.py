@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import tokenizers
@@ -69,22 +69,22 @@ class Pipeline:
         """Returns the ids of each text, or of each list of words where `is_split`."""
         if self._words is not None and not (recognised or is_split):
             return self._words.ids(texts)
-        return self._library_ids(texts, recognised, is_split=is_split)
+        return list(self._library_ids(texts, recognised, is_split=is_split))
 
-    def _plain_ids(self, texts: list[str]) -> list[list[int]]:
+    def _plain_ids(self, texts: list[str]) -> Iterator[list[int]]:
         return self._library_ids(texts, recognised=False, is_split=False)
 
-    def _library_ids(self, texts: list, recognised: bool, *, is_split: bool) -> list[list[int]]:
+    def _library_ids(self, texts: list, recognised: bool, *, is_split: bool) -> Iterator[list[int]]:
         encode = partial(
             self._version(recognised).encode_batch_fast,
             is_pretokenized=is_split,
             add_special_tokens=False,
         )
-        if len(texts) <= _TEXTS_AT_ONCE:
-            return [encoding.ids for encoding in encode(texts)]
-        # The library uses all cores, but one while its results become lists.
         parts = (texts[i : i + _TEXTS_AT_ONCE] for i in range(0, len(texts), _TEXTS_AT_ONCE))
-        return [encoding.ids for part in read_ahead(map(encode, parts)) for encoding in part]
+        if len(texts) > _TEXTS_AT_ONCE:
+            # The library uses all cores, but one while its results become lists.
+            return (encoding.ids for part in read_ahead(map(encode, parts)) for encoding in part)
+        return (encoding.ids for part in map(encode, parts) for encoding in part)
 
     def decode(self, rows: list[list[int]]) -> list[str]:
         """Returns the text of each row of ids."""
