@@ -169,8 +169,8 @@ def _outputs(
 ) -> list[np.ndarray]:
     """Returns the outputs for the texts of several arrays, one after another.
 
-    An accelerator has the next two steps before the outputs of one are waited for: with one of
-    them it would wait in turn, wherever to plan a step takes longer than to compute it.
+    An accelerator has the next two steps before the outputs of one are waited for: with one,
+    it would have nothing to compute whenever planning takes longer than a step.
     """
     num_ahead = 2 if has_accelerator() else 0
     outputs: dict[int, np.ndarray] = {}

@@ -65,7 +65,8 @@ class Segmenter:
         splits_at_each_space: Whether `split` cuts before each space, and nowhere else.
     """
 
-    # No text of fewer than `MOST_FIXED_IDS` ids costs as much.
+    # More than any text of fewer than `MOST_FIXED_IDS` ids costs: words that are safe up to this
+    # have the same ids in all of them.
     _least_safe_cost = 0.0
 
     def __init__(
