@@ -33,12 +33,13 @@ class PipelineWords:
 
     def ids(self, texts: list[str]) -> list[_Ids]:
         """Returns the ids of each text."""
-        rows = {i: self._remembered(text) for i, text in enumerate(texts)}
-        unknown = [i for i, row in rows.items() if row is None]
-        usual = [i for i in unknown if _is_nothing_but_words(texts[i])]
-        self._learn([texts[i] for i in usual])
+        rows: dict[int, _Ids | None] = dict.fromkeys(range(len(texts)))
+        usual = [i for i, text in enumerate(texts) if _is_nothing_but_words(text)]
         rows.update((i, self._remembered(texts[i])) for i in usual)
-        whole = [i for i in unknown if rows[i] is None]
+        unknown = [i for i in usual if rows[i] is None]
+        self._learn([texts[i] for i in unknown])
+        rows.update((i, self._remembered(texts[i])) for i in unknown)
+        whole = [i for i, row in rows.items() if row is None]
         rows.update(zip(whole, self._encode([texts[i] for i in whole]), strict=True))
         return [row for row in rows.values() if row is not None]
 
