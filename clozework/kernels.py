@@ -10,9 +10,11 @@ __all__ = [
     "dropout",
     "einsum",
     "fused_attention",
+    "has_onednn",
     "int8_product",
     "lowest_score",
     "matmul",
+    "onednn_product",
     "products_with_rows",
     "reads_rows_faster",
 ]
@@ -27,6 +29,8 @@ _FEW_VECTORS = range(2, 65)
 
 def matmul(x, y):
     """Computes `keras.ops.matmul(x, y)`, where y is a matrix or has the leading axes of x."""
+    if len(y.shape) == 2 and has_onednn(x, y):
+        return onednn_product(x, y)
     letters = "abcdefgh"[: len(x.shape)]
     of_y = letters[-1] + "z" if len(y.shape) == 2 else letters[:-2] + letters[-1] + "z"
     if _sums_bfloat16_apart(x, y):
@@ -49,6 +53,41 @@ def einsum(equation, x, y):
     return _jax_products()(equation, *map(keras.ops.convert_to_tensor, (x, y)))
 
 
+def has_onednn(x, kernel) -> bool:
+    """Returns whether PyTorch has oneDNN multiply with a matrix: in float32, without gradients.
+
+    For many vectors that may be a tenth faster than what PyTorch's own products call, for few
+    twice as fast.
+    """
+    import keras
+
+    if keras.backend.backend() != "torch":
+        return False
+    import torch
+
+    # What stands for a tensor in a graph that is being exported is of another type.
+    return (
+        type(x) is torch.Tensor
+        and not torch.is_grad_enabled()
+        and torch.backends.mkldnn.is_available()
+        and all(y.device.type == "cpu" and y.dtype == torch.float32 for y in (x, kernel))
+    )
+
+
+def onednn_product(x, kernel, bias=None, *, with_gelu: bool = False):
+    """Computes `x @ kernel + bias`, and its exact GELU, where PyTorch `has_onednn`.
+
+    Args:
+        x: `(..., input dim)`.
+        kernel, bias: `(input dim, output dim)`, `(output dim,)`.
+        with_gelu: Whether the output is that of GELU.
+    """
+    import torch
+
+    then, how = ("gelu", "none") if with_gelu else ("none", "")
+    return torch.ops.mkldnn._linear_pointwise(x, kernel.t(), bias, then, [], how)
+
+
 def reads_rows_faster(num_vectors: int) -> bool:
     """Returns whether so many vectors are multiplied faster with a table than with its columns."""
     return num_vectors in _FEW_VECTORS and _is_jax_on("cpu")
@@ -63,6 +102,8 @@ def products_with_rows(x, table):
     """
     import keras
 
+    if has_onednn(x, table):
+        return onednn_product(x, table.t())
     # None of unknown lengths: how many there are has to be known.
     num_vectors = math.prod(length or 0 for length in x.shape[:-1])
     if not reads_rows_faster(num_vectors):

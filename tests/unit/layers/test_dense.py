@@ -179,6 +179,79 @@ def value_and_slope(x):
     return of_float32(outputs), of_float32(x.grad)
 
 
+@pytest.fixture
+def onednn(monkeypatch):
+    """Numbers of vectors that PyTorch has oneDNN multiply, in lists."""
+    torch = pytest.importorskip("torch")
+    asked, product = [], kernels.onednn_product
+
+    def counted(x, *args, **kwargs):
+        asked.append(x.numel() // x.shape[-1])
+        return product(x, *args, **kwargs)
+
+    for module in (kernels, dense):
+        monkeypatch.setattr(module, "onednn_product", counted)
+    with torch.no_grad():
+        yield asked
+
+
+ON_TORCH = pytest.mark.skipif(keras.backend.backend() != "torch", reason="an operation of PyTorch")
+
+
+@ON_TORCH
+@pytest.mark.parametrize("name", LAYERS)
+def test_onednn_gives_the_numbers_of_keras(name, onednn):
+    theirs, own, x = both(name)
+    np.testing.assert_allclose(numbers(own(x)), numbers(theirs(x)), rtol=0, atol=1e-6)
+    assert bool(onednn) == (name != "transposed")
+
+
+@ON_TORCH
+def test_onednn_multiplies_with_tables_and_matrices(onednn):
+    x, table = ops.convert_to_tensor(X), ops.convert_to_tensor(X[0, :, 0])
+    expected = X @ X[0, :, 0].T
+    np.testing.assert_allclose(numbers(products_with_rows(x, table)), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        numbers(kernels.matmul(x, ops.transpose(table))), expected, atol=1e-6
+    )
+    assert onednn == [30, 30]
+
+
+@ON_TORCH
+@pytest.mark.parametrize("name", ["dense", "projection"])
+def test_onednn_multiplies_no_vectors(name, onednn):
+    _, own, x = both(name)
+    assert own(x[:0]).shape == (0, *own(x).shape[1:])
+    assert onednn[0] == 0
+
+
+@ON_TORCH
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_onednn_is_not_asked_for_half_floats(dtype, onednn):
+    both("dense", dtype=dtype)[1](X.reshape(10, 12))
+    assert not onednn
+
+
+@ON_TORCH
+def test_gradients_do_not_go_through_onednn(onednn):
+    import torch
+
+    theirs, own, x = both("projection")
+    with torch.enable_grad():
+        np.testing.assert_allclose(gradients(own, x)[0], gradients(theirs, x)[0], atol=1e-5)
+    assert not onednn
+
+
+@ON_TORCH
+def test_onednn_is_in_no_exported_graph(onednn):
+    import torch
+
+    _, own, x = both("dense")
+    program = torch.export.export(own, (ops.convert_to_tensor(x),), strict=False)
+    assert "mkldnn" not in program.graph_module.code
+    assert not onednn
+
+
 def chain(dtype: str = "float32") -> keras.Model:
     """A model with each kind of dense layer, of inputs `(rows, tokens, 12)`."""
     inputs = keras.Input((None, 12))
