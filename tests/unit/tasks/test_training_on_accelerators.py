@@ -87,23 +87,49 @@ def test_a_distribution_over_devices_has_no_batches_made_ahead(monkeypatch):
     assert packed_texts.made_ahead(dataset) is dataset
 
 
-@on_jax
-@pytest.mark.usefixtures("gpu")
-def test_a_step_that_is_compiled_sooner_computes_the_same(monkeypatch):
+@pytest.fixture
+def options(monkeypatch):
+    """What JAX's compiler is told of each function, by name."""
     import jax
 
-    options = []
+    told = {}
     jit = jax.jit
 
     def noted(function, **kwargs):
-        options.append(kwargs.get("compiler_options"))
+        told[function.__name__] = kwargs.get("compiler_options")
         return jit(function, **kwargs)
 
     monkeypatch.setattr(jax, "jit", noted)
+    return told
+
+
+@on_jax
+@pytest.mark.usefixtures("gpu")
+def test_a_step_that_is_compiled_sooner_computes_the_same(options, monkeypatch):
     on_gpu = trained()
-    assert {"xla_gpu_enable_triton_gemm": False} in options
+    assert options["train_step"] == {"xla_gpu_enable_triton_gemm": False}
     monkeypatch.undo()
     assert_trained_alike(on_gpu, trained())
+
+
+@on_jax
+@pytest.mark.parametrize("platform", ["gpu", "cpu"])
+def test_predict_is_compiled_sooner_on_a_gpu(platform, options, request):
+    if platform == "gpu":
+        request.getfixturevalue("gpu")
+    tiny_classifier().predict(TEXTS, verbose=0)
+    expected = {"xla_gpu_enable_triton_gemm": False} if platform == "gpu" else None
+    assert options["pure"] == expected
+
+
+@on_jax
+@pytest.mark.usefixtures("gpu")
+def test_loops_are_compiled_as_usual(options):
+    program = backend.compiled_program(
+        lambda arrays: arrays["x"] + 1, read=lambda: (), changed=lambda: ()
+    )
+    assert int(program({"x": np.array(1)})) == 2
+    assert options["pure"] is None
 
 
 @on_jax
@@ -118,8 +144,10 @@ def test_what_a_user_says_of_compilation_holds_on_a_gpu(change):
 @on_jax
 @pytest.mark.usefixtures("gpu")
 def test_options_that_the_compiler_does_not_know_are_left_out(monkeypatch):
-    monkeypatch.setattr(backend, "_OPTIONS_OF_STEPS", {"no_such_option": True})
-    assert backend.step_compiled_sooner(tiny_classifier()) is None
+    monkeypatch.setattr(backend, "_OPTIONS_ON_GPU", {"no_such_option": True})
+    classifier = tiny_classifier()
+    assert backend.step_compiled_sooner(classifier) is None
+    assert classifier.predict(TEXTS, verbose=0).shape == (len(TEXTS), 2)
 
 
 def test_a_step_is_compiled_as_usual_on_a_cpu():
