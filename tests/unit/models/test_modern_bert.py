@@ -163,7 +163,8 @@ def test_a_classifiers_last_layer_is_no_question_answerers(tmp_path):
     with pytest.warns(ClozeworkWarning, match="has no head for ModernBertQuestionAnswerer"):
         other = models.QuestionAnswerer.from_preset(tmp_path / "exported")
     assert_equal(other.head_dense.kernel, classifier.head_dense.kernel)
-    assert np.abs(other.output_dense.kernel - classifier.output_dense.kernel).max() > 1e-3
+    change = other.output_dense.kernel - classifier.output_dense.kernel
+    assert np.abs(keras.ops.convert_to_numpy(change)).max() > 1e-3
 
 
 def test_a_preset_keeps_the_pooling(tmp_path):
