@@ -18,12 +18,20 @@ __all__ = [
 
 
 def classifier(settings: dict) -> Callable[[], np.ndarray]:
-    """`predict` on strings; `dtype` is that of the weights, `quantization` what rounds them."""
+    """`predict` on strings; `dtype` is that of the weights, `quantization` what rounds them.
+
+    All texts are read as many `times` in a row, once by default.
+    """
     model = models.TextClassifier.from_preset(settings["model"], dtype=settings["dtype"])
     if settings.get("quantization"):
         model.quantize(settings["quantization"])
     texts = read_texts(settings)
-    return lambda: np.asarray(model.predict(texts, verbose=0), "float32")
+
+    def run() -> np.ndarray:
+        outputs = [model.predict(texts, verbose=0) for _ in range(settings.get("times", 1))]
+        return np.asarray(outputs[-1], "float32")
+
+    return run
 
 
 def full_rows(settings: dict) -> Callable[[], np.ndarray]:
