@@ -10,8 +10,8 @@ __all__ = [
     "dropout",
     "einsum",
     "fused_attention",
-    "has_onednn",
     "int8_product",
+    "is_for_onednn",
     "lowest_score",
     "matmul",
     "onednn_product",
@@ -29,7 +29,7 @@ _FEW_VECTORS = range(2, 65)
 
 def matmul(x, y):
     """Computes `keras.ops.matmul(x, y)`, where y is a matrix or has the leading axes of x."""
-    if len(y.shape) == 2 and has_onednn(x, y):
+    if len(y.shape) == 2 and is_for_onednn(x, y):
         return onednn_product(x, y)
     letters = "abcdefgh"[: len(x.shape)]
     of_y = letters[-1] + "z" if len(y.shape) == 2 else letters[:-2] + letters[-1] + "z"
@@ -53,11 +53,11 @@ def einsum(equation, x, y):
     return _jax_products()(equation, *map(keras.ops.convert_to_tensor, (x, y)))
 
 
-def has_onednn(x, kernel) -> bool:
-    """Returns whether PyTorch has oneDNN multiply with a matrix: in float32, without gradients.
+def is_for_onednn(x, kernel) -> bool:
+    """Returns whether oneDNN is to multiply with a matrix: on PyTorch, in float32 on a CPU.
 
-    For many vectors that may be a tenth faster than what PyTorch's own products call, for few
-    twice as fast.
+    Its operation has no gradients, so that none may be asked for. For many vectors it may be a
+    tenth faster than what PyTorch's own products call, for few twice as fast.
     """
     import keras
 
@@ -75,7 +75,7 @@ def has_onednn(x, kernel) -> bool:
 
 
 def onednn_product(x, kernel, bias=None, *, with_gelu: bool = False):
-    """Computes `x @ kernel + bias`, and its exact GELU, where PyTorch `has_onednn`.
+    """Computes `x @ kernel + bias`, and its exact GELU, of what `is_for_onednn`.
 
     Args:
         x: `(..., input dim)`.
@@ -102,7 +102,7 @@ def products_with_rows(x, table):
     """
     import keras
 
-    if has_onednn(x, table):
+    if is_for_onednn(x, table):
         return onednn_product(x, table.t())
     # None of unknown lengths: how many there are has to be known.
     num_vectors = math.prod(length or 0 for length in x.shape[:-1])

@@ -13,8 +13,8 @@ from clozework.backend import computed_once, custom_gradient
 from clozework.kernels import (
     activate,
     einsum,
-    has_onednn,
     int8_product,
+    is_for_onednn,
     matmul,
     onednn_product,
     products_with_rows,
@@ -45,7 +45,7 @@ class Dense(keras.layers.Dense):
         if (turned := _turned_kernel(self)) is not None:
             return _finished(self, products_with_rows(inputs, turned))
         kernel = ops.convert_to_tensor(self.kernel)
-        if has_onednn(inputs, kernel):
+        if is_for_onednn(inputs, kernel):
             return _onednn_outputs(self, inputs, kernel, num_summed=1)
         return _finished(self, matmul(inputs, kernel))
 
@@ -79,7 +79,7 @@ class EinsumDense(keras.layers.EinsumDense):
             return _finished(self, ops.reshape(x, (*rows, *columns)))
         kernel = ops.convert_to_tensor(self.kernel)
         num_summed = _num_summed(self.equation)
-        if num_summed and has_onednn(inputs, kernel):
+        if num_summed and is_for_onednn(inputs, kernel):
             return _onednn_outputs(self, inputs, kernel, num_summed=num_summed)
         return _finished(self, einsum(self.equation, inputs, kernel))
 
@@ -159,7 +159,7 @@ def _finished(layer, x):
 
 
 def _onednn_outputs(layer, inputs, kernel, *, num_summed: int):
-    """Returns the layer's outputs, where PyTorch `has_onednn`: by one operation."""
+    """Returns the layer's outputs by one operation, for what `is_for_onednn`."""
     rows, columns = inputs.shape[:-num_summed], kernel.shape[num_summed:]
     matrix = kernel.reshape(-1, math.prod(columns))
     bias = None if layer.bias is None else ops.convert_to_tensor(layer.bias).reshape(-1)

@@ -181,7 +181,7 @@ def value_and_slope(x):
 
 @pytest.fixture
 def onednn(monkeypatch):
-    """Numbers of vectors that PyTorch has oneDNN multiply, in lists."""
+    """How many vectors oneDNN multiplied, each time that it was asked."""
     torch = pytest.importorskip("torch")
     asked, product = [], kernels.onednn_product
 
