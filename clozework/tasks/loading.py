@@ -47,17 +47,18 @@ def load_task(cls: type, preset, load_weights: bool, kwargs: Mapping[str, Any]):
         stored_arguments.pop("label_names", None)
     arguments = {**stored_arguments, **task_arguments, "preprocessor": None}
     _check_required(task_cls, arguments, stored.name)
-    # The vocabulary is read by one core, while others read the weights.
+    # The vocabulary is read by one core, while others read the weights; not while the model is
+    # made, which is Python's work as well: its threads take turns, and wait for them.
     with ThreadPoolExecutor(1, thread_name_prefix="clozework-preprocessor") as thread:
-        preprocessor = thread.submit(
-            _task_preprocessor, stored, task_cls, task_arguments, preprocessor_arguments
-        )
         with unallocated_variables(), collection_paused():
             backbone = arguments.pop("backbone", None)
             if backbone is None:
                 own = {**stored.backbone_arguments(), **backbone_arguments}
                 backbone = stored.backbone_cls(**own)
             task = task_cls(backbone=backbone, **arguments, compile=False)
+        preprocessor = thread.submit(
+            _task_preprocessor, stored, task_cls, task_arguments, preprocessor_arguments
+        )
         has_head, absent = True, []
         if load_weights:
             has_head, absent = stored.fill_task(task, keeps_head=keeps_head)

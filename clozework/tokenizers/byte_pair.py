@@ -12,6 +12,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from clozework.errors import ConfigError, InputError, PresetError
+from clozework.start_up import collection_paused
 from clozework.tokenizers.assets import asset_path, read_text
 from clozework.tokenizers.hugging_face_file import read_byte_pair_file
 from clozework.tokenizers.pipelines import Pipeline
@@ -84,6 +85,7 @@ class BytePairTokenizer(Tokenizer):
         self.set_vocabulary_and_merges(vocabulary, merges)
 
     @classmethod
+    @collection_paused()
     def from_hugging_face_file(cls, path, **arguments):
         """Returns the tokenizer that a `tokenizer.json` of Hugging Face describes.
 
@@ -117,6 +119,7 @@ class BytePairTokenizer(Tokenizer):
         )
         pipeline.save(path, template)
 
+    @collection_paused()
     def set_vocabulary_and_merges(self, vocabulary, merges) -> None:
         """Sets vocabulary and merge rules, in the constructor's forms. `None` removes them."""
         if (vocabulary is None) != (merges is None):
@@ -126,15 +129,15 @@ class BytePairTokenizer(Tokenizer):
             raise ConfigError(f"Got {given} without {missing}; pass both or neither.")
         if vocabulary is None:
             self.vocabulary = None
-            self.merges = []
+            self._merges = []
             self._pipeline = None
             self._clear_special_token_ids()
             return
         self.vocabulary = _as_vocabulary(vocabulary)
-        self.merges = _as_merges(merges)
-        self._tokens = {token_id: token for token, token_id in self.vocabulary.items()}
+        self._merges = _as_pairs(merges)
+        self._tokens = dict(zip(self.vocabulary.values(), self.vocabulary, strict=True))
         self._check_unsplittable_tokens()
-        self._usable_merges = _usable_merges(self.merges, self.vocabulary)
+        self._usable_merges = _usable_merges(self._merges, self.vocabulary)
         self._intermediate_tokens = _intermediate_tokens(self._usable_merges, self.vocabulary)
         self._pipeline = Pipeline(
             self._build,
@@ -143,6 +146,11 @@ class BytePairTokenizer(Tokenizer):
             tokens_taking_space_before=self.tokens_taking_space_before,
         )
         self._set_special_token_ids()
+
+    @property
+    def merges(self) -> list[str]:
+        """The merge rules in order, as `"a b"`."""
+        return [" ".join(pair) for pair in self._merges]
 
     def get_vocabulary(self) -> list[str]:
         vocabulary = self._checked_vocabulary()
@@ -231,8 +239,12 @@ class BytePairTokenizer(Tokenizer):
         return self.unsplittable_tokens
 
     def _check_unsplittable_tokens(self) -> None:
-        known = {*self._checked_vocabulary(), *self.special_tokens}
-        missing = [token for token in self.unsplittable_tokens if token not in known]
+        vocabulary, special = self._checked_vocabulary(), self.special_tokens
+        missing = [
+            token
+            for token in self.unsplittable_tokens
+            if token not in vocabulary and token not in special
+        ]
         if missing:
             raise ConfigError(
                 f"The vocabulary lacks the unsplittable tokens {', '.join(map(repr, missing))}. "
@@ -293,10 +305,13 @@ def _as_vocabulary(vocabulary) -> dict[str, int]:
             f"{type(vocabulary).__name__}."
         )
     vocabulary = dict(vocabulary)
-    wrong = [item for item in vocabulary.items() if not _is_entry(*item)]
-    if wrong:
-        raise ConfigError(f"A vocabulary maps str to int of at least 0, got {wrong[0]!r}.")
-    if len(set(vocabulary.values())) != len(vocabulary):
+    tokens, ids = vocabulary.keys(), vocabulary.values()
+    # A function called for each of 50,000 entries would take as long as to read their file.
+    if {*map(type, tokens)} - {str} or {*map(type, ids)} - {int} or min(ids, default=0) < 0:
+        wrong = [item for item in vocabulary.items() if not _is_entry(*item)]
+        if wrong:
+            raise ConfigError(f"A vocabulary maps str to int of at least 0, got {wrong[0]!r}.")
+    if len(set(ids)) != len(vocabulary):
         raise ConfigError(
             "A vocabulary must give each token an id of its own; some ids occur twice."
         )
@@ -307,7 +322,7 @@ def _is_entry(token, token_id) -> bool:
     return isinstance(token, str) and isinstance(token_id, int) and token_id >= 0
 
 
-def _as_merges(merges) -> list[str]:
+def _as_pairs(merges) -> list[tuple[str, str]]:
     if isinstance(merges, (str, os.PathLike)):
         merges = [line.rstrip() for line in read_text(merges, "list of merge rules").split("\n")]
     elif not isinstance(merges, Iterable):
@@ -316,17 +331,21 @@ def _as_merges(merges) -> list[str]:
             f"{type(merges).__name__}."
         )
     # A rule may also come as a pair, as in tokenizer.json.
-    rules = [merge if isinstance(merge, str) else " ".join(merge) for merge in merges]
-    rules = [rule for rule in rules if rule and not rule.startswith("#version")]
-    wrong = [rule for rule in rules if rule.count(" ") != 1]
-    if wrong:
-        raise ConfigError(f"A merge rule is two tokens with one space between, got {wrong[0]!r}.")
-    return rules
+    pairs = [
+        tuple(rule.split(" ") if isinstance(rule, str) else rule)
+        for rule in merges
+        if rule and not (isinstance(rule, str) and rule.startswith("#version"))
+    ]
+    if {*map(len, pairs)} - {2} or " " in "".join(itertools.chain.from_iterable(pairs)):
+        wrong = " ".join(next(pair for pair in pairs if len(pair) != 2 or " " in "".join(pair)))
+        raise ConfigError(f"A merge rule is two tokens with one space between, got {wrong!r}.")
+    return pairs  # pyright: ignore[reportReturnType] (of two each)
 
 
-def _usable_merges(merges: list[str], vocabulary: Mapping[str, int]) -> list[tuple[str, str]]:
+def _usable_merges(
+    pairs: list[tuple[str, str]], vocabulary: Mapping[str, int]
+) -> list[tuple[str, str]]:
     """Returns the rules that lead to a token of the vocabulary, by themselves or through others."""
-    pairs = [(left, right) for left, right in (merge.split(" ") for merge in merges)]
     # Nearly always: going through all rules twice takes longer than to look each result up.
     if all(map(vocabulary.__contains__, map("".join, pairs))):
         return pairs
@@ -345,7 +364,7 @@ def _intermediate_tokens(merges, vocabulary: Mapping[str, int]) -> dict[str, int
 
     The Rust library refuses a rule of such tokens; the original GPT-2 code applies it.
     """
+    parts = itertools.chain.from_iterable(merges)
+    unknown = dict.fromkeys(itertools.filterfalse(vocabulary.__contains__, parts))
     first = max(vocabulary.values(), default=-1) + 1
-    parts = dict.fromkeys(itertools.chain.from_iterable(merges))
-    unknown = (part for part in parts if part not in vocabulary)
     return {part: first + i for i, part in enumerate(unknown)}

@@ -8,7 +8,6 @@ import base64
 import functools
 import json
 import lzma
-import re
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any
@@ -18,14 +17,12 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from clozework.errors import PresetError
 from clozework.tokenizers.assets import read_text
-from clozework.tokenizers.piece_model import ModelType, PieceModel, PieceType
+from clozework.tokenizers.piece_model import ModelType, PieceModel, PieceType, single_precision
 
 __all__ = [
     "read_byte_pair_file",
-    "read_merges_file",
-    "read_unigram_file",
+    "read_piece_file",
     "read_word_piece_file",
-    "uses_merges",
     "write_merges_file",
     "write_unigram_file",
 ]
@@ -55,7 +52,7 @@ _IDLE_SPLIT = {
     "behavior": "MergedWithPrevious",
     "invert": False,
 }
-_BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
+_BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 
 
 def read_word_piece_file(path) -> dict[str, Any]:
@@ -110,9 +107,7 @@ def read_byte_pair_file(
             _check(path, name, token.get(option, False), (False,))
     arguments = {
         "vocabulary": _vocabulary(content),
-        "merges": [
-            rule if isinstance(rule, str) else " ".join(rule) for rule in model.get("merges", ())
-        ],
+        "merges": model.get("merges", ()),
         "add_prefix_space": words.get("add_prefix_space", False),
     }
     if added:
@@ -120,25 +115,35 @@ def read_byte_pair_file(
     return arguments
 
 
-def uses_merges(path) -> bool:
-    """Says whether a `tokenizer.json` has merge rules, as those of Gemma's SentencePiece models."""
-    content = json.loads(read_text(path, "tokenizer"))
-    model = content.get("model") if isinstance(content, dict) else None
-    return isinstance(model, dict) and model.get("type") == "BPE"
+def read_piece_file(
+    path, *, control_tokens: Iterable[str], first_tokens: tuple[str, ...], last_token: str | None
+) -> tuple[PieceModel, dict[str, bool]]:
+    """Returns the SentencePiece model from which a `tokenizer.json` was made, and the text's rules.
+
+    Args:
+        path: The file.
+        control_tokens: Where the model merges pairs, as Gemma's do: tokens that no text becomes;
+            all others that were added are symbols.
+        first_tokens: Where it does not: tokens that stand there in place of the model's <unk>, <s>
+            and </s>.
+        last_token: The token that then stands there behind the model's pieces.
+
+    Returns:
+        The model, and those arguments of `TextRules` that are set.
+    """
+    content = _read(path, "Unigram", "BPE")
+    if content["model"].get("type") == "BPE":
+        return _model_of_pairs(path, content, control_tokens), {}
+    return _unigram_model(path, content, first_tokens, last_token)
 
 
-def read_merges_file(path, *, control_tokens: Iterable[str]) -> PieceModel:
+def _model_of_pairs(path, content: Mapping[str, Any], control_tokens: Iterable[str]) -> PieceModel:
     """Returns the SentencePiece model from whose pieces the merge rules of a file were made.
 
     Such a model merges neighbours into the best piece there is, whatever they are. So the rules of
     each piece stand together there, and are all ways to make it of two others; what does not
     belong to a piece in this way cannot be said by any model, and is refused.
-
-    Args:
-        path: The file.
-        control_tokens: Tokens that no text becomes; all others that were added are symbols.
     """
-    content = _read(path, "BPE")
     model = content["model"]
     _check(path, "normalizer", _signature_or_none(content.get("normalizer")), (_SPACES_ESCAPED,))
     words = content.get("pre_tokenizer")
@@ -161,7 +166,9 @@ def read_merges_file(path, *, control_tokens: Iterable[str]) -> PieceModel:
     kinds = _piece_types(pieces, added, vocabulary[model["unk_token"]], control_tokens)
     return PieceModel(
         pieces=pieces,
-        scores=_scores_of_merges(path, pieces, kinds, model.get("merges", ())),
+        scores=single_precision(
+            _scores_of_merges(path, pieces, kinds, model.get("merges", ())), f"'{path}'"
+        ),
         types=kinds,
         model_type=ModelType.BPE,
         normalizer_name="identity",
@@ -220,20 +227,9 @@ def _ways(piece: str, parts: Container[str]) -> set[int]:
     return {i for i in range(1, len(piece)) if piece[:i] in parts and piece[i:] in parts}
 
 
-def read_unigram_file(
-    path, *, first_tokens: tuple[str, ...], last_token: str | None
+def _unigram_model(
+    path, content: Mapping[str, Any], first_tokens: tuple[str, ...], last_token: str | None
 ) -> tuple[PieceModel, dict[str, bool]]:
-    """Returns the SentencePiece model from which a `tokenizer.json` was made, and the text's rules.
-
-    Args:
-        path: The file.
-        first_tokens: Tokens that stand there in place of the model's <unk>, <s> and </s>.
-        last_token: The token that stands there behind the model's pieces.
-
-    Returns:
-        The model, and those arguments of `TextRules` that are set.
-    """
-    content = _read(path, "Unigram")
     model = content["model"]
     entries = [(str(piece), float(score)) for piece, score in model["vocab"]]
     unk_id = model["unk_id"]
@@ -251,7 +247,7 @@ def read_unigram_file(
     rules = {rule: of_rule for rule, of_rule in _RULE_STEPS.items() if of_rule <= steps}
     model = PieceModel(
         pieces=pieces,
-        scores=[score for _, score in entries],
+        scores=single_precision([score for _, score in entries], f"'{path}'"),
         types=kinds,
         byte_fallback=PieceType.BYTE in kinds,
         unk_piece=pieces[unk_id],
@@ -406,10 +402,9 @@ def _piece_types(
     for name in control_tokens:
         if name in places:
             kinds[places[name]] = int(PieceType.CONTROL)
-    are_bytes = [i for i, piece in enumerate(pieces) if _BYTE_PIECE.fullmatch(piece)]
-    if len(are_bytes) == 256:
-        for i in are_bytes:
-            kinds[i] = int(PieceType.BYTE)
+    if all(piece in places for piece in _BYTE_PIECES):
+        for piece in _BYTE_PIECES:
+            kinds[places[piece]] = int(PieceType.BYTE)
     kinds[unk_id] = int(PieceType.UNKNOWN)
     return kinds
 
@@ -421,7 +416,7 @@ def _nmt_nfkc() -> bytes:
     return lzma.decompress(stored.read_bytes())
 
 
-def _read(path, kind: str) -> dict[str, Any]:
+def _read(path, *kinds: str) -> dict[str, Any]:
     try:
         content = json.loads(read_text(path, "tokenizer"))
     except json.JSONDecodeError as error:
@@ -432,7 +427,7 @@ def _read(path, kind: str) -> dict[str, Any]:
             f"'{path}' is not a tokenizer.json of Hugging Face: it has no model.vocab."
         )
     # Files of the first versions leave the type out.
-    _check(path, "model.type", model.get("type", kind), (kind,))
+    _check(path, "model.type", model.get("type", kinds[0]), kinds)
     return content
 
 

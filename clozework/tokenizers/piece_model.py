@@ -6,7 +6,7 @@ protobuf's wire format; the numbers of the fields below are its own.
 
 import dataclasses
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -15,7 +15,14 @@ import numpy as np
 
 from clozework.errors import PresetError
 
-__all__ = ["ModelType", "PieceModel", "PieceType", "read_piece_model", "write_piece_model"]
+__all__ = [
+    "ModelType",
+    "PieceModel",
+    "PieceType",
+    "read_piece_model",
+    "single_precision",
+    "write_piece_model",
+]
 
 # Fields of the messages, and the tags (number and wire type) of those read byte by byte.
 _PIECES, _TRAINER, _NORMALIZER, _DENORMALIZER = 1, 2, 3, 5
@@ -234,6 +241,21 @@ def _read_varint(data: bytes, position: int) -> tuple[int, int]:
         shift += 7
         if shift > 63:
             raise ValueError("a number has more than 64 bits")
+
+
+def single_precision(scores: Sequence[float], where: str) -> list[float]:
+    """Returns scores as they come out of a model's file: rounded to 32 bits.
+
+    Raises:
+        PresetError: If one is too large, or no number.
+    """
+    given = np.asarray(scores, "float64")
+    with np.errstate(over="ignore"):
+        rounded = given.astype("float32")
+    if not np.isfinite(rounded).all():
+        wrong = given[~np.isfinite(rounded)][0]
+        raise PresetError(f"{where} has a piece with the score {wrong}, which is no 32-bit number.")
+    return rounded.astype("float64").tolist()
 
 
 def write_piece_model(model: PieceModel) -> bytes:

@@ -12,7 +12,7 @@ import heapq
 import math
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from operator import itemgetter
@@ -123,18 +123,19 @@ class Segmenter:
 
 def make_segmenter(model: PieceModel, ids: Sequence[int]) -> Segmenter:
     """Returns the segmenter for a model; `ids` are the ids to give for each of its pieces."""
+    pieces = _pieces_of_text(model)
     if model.model_type == ModelType.UNIGRAM:
-        return _UnigramSegmenter(model, ids)
+        return _UnigramSegmenter(model, ids, pieces)
     unk_id = None if model.byte_fallback else ids[model.unk_id]
-    finish = _Finisher(model, ids)
+    finish = _Finisher(model, ids, pieces)
     if model.model_type == ModelType.WORD:
         # Spaces begin words here even where the normaliser puts one behind each.
         return Segmenter(_split_into_words, partial(_cut_and_finish, _whole, finish), unk_id)
     symbols = SymbolTable(_pieces_of_type(model, PieceType.USER_DEFINED))
     if model.model_type == ModelType.CHAR:
         return Segmenter(_whole, partial(_cut_and_finish, symbols.pieces, finish), unk_id)
-    merge = _Merger(model, symbols)
-    return Segmenter(_word_splitter(model), partial(_cut_and_finish, merge, finish), unk_id)
+    merge = _Merger(model, pieces, symbols)
+    return Segmenter(_word_splitter(pieces), partial(_cut_and_finish, merge, finish), unk_id)
 
 
 def _cut_and_finish(cut: Callable, finish: Callable, word: str) -> Segmentation:
@@ -144,8 +145,8 @@ def _cut_and_finish(cut: Callable, finish: Callable, word: str) -> Segmentation:
 class _Finisher:
     """Gives pieces their ids, and the bytes of unknown ones where the model has pieces for them."""
 
-    def __init__(self, model: PieceModel, ids: Sequence[int]):
-        self._ids = {piece: ids[i] for piece, i in _pieces_of_text(model).items()}
+    def __init__(self, model: PieceModel, ids: Sequence[int], pieces: Mapping[str, int]):
+        self._ids = {piece: ids[i] for piece, i in pieces.items()}
         self._byte_ids = {
             int(piece[3:5], 16): ids[i]
             for i, (piece, kind) in enumerate(zip(model.pieces, model.types, strict=True))
@@ -179,10 +180,10 @@ class _Merger:
     Follows https://github.com/google/sentencepiece/blob/master/src/bpe_model.cc.
     """
 
-    def __init__(self, model: PieceModel, symbols: SymbolTable):
+    def __init__(self, model: PieceModel, pieces: Mapping[str, int], symbols: SymbolTable):
         self._symbols = symbols
         scores = model.scores
-        self._scores = {piece: scores[i] for piece, i in _pieces_of_text(model).items()}
+        self._scores = {piece: scores[i] for piece, i in pieces.items()}
         self._unused = frozenset(_pieces_of_type(model, PieceType.UNUSED))
 
     def __call__(self, word: str) -> list[str]:
@@ -240,13 +241,13 @@ class _UnigramSegmenter(Segmenter):
     words are split again with the true sum.
     """
 
-    def __init__(self, model: PieceModel, ids: Sequence[int]):
+    def __init__(self, model: PieceModel, ids: Sequence[int], pieces: Mapping[str, int]):
         unk_id = None if model.byte_fallback else ids[model.unk_id]
-        super().__init__(_word_splitter(model), self._segment, unk_id)
+        super().__init__(_word_splitter(pieces), self._segment, unk_id)
         self._unk_piece = model.unk_id
         self._ids = ids
-        self._finish = _Finisher(model, ids)
-        self._pieces = _pieces_of_text(model)
+        self._finish = _Finisher(model, ids, pieces)
+        self._pieces = dict(pieces)
         for piece in _pieces_of_type(model, PieceType.UNUSED):
             del self._pieces[piece]
         # The length of the longest piece that starts with two characters.
@@ -353,13 +354,13 @@ class _UnigramSegmenter(Segmenter):
         return starts, pieces, margins
 
 
-def _word_splitter(model: PieceModel) -> Callable[[str], list[str]]:
+def _word_splitter(pieces: Iterable[str]) -> Callable[[str], list[str]]:
     """Returns a function that cuts a text into words such that no piece goes across a cut."""
     # Zero stands in no piece: it ends the strings of the format's own library.
-    pieces = "\0".join(["", *_pieces_of_text(model)])
-    if not re.search(f"[^\0]{SPACE}", pieces):
+    joined = "\0".join(["", *pieces])
+    if not re.search(f"[^\0]{SPACE}", joined):
         return _split_into_words
-    if not re.search(f"[^\0{SPACE}]{SPACE}", pieces):
+    if not re.search(f"[^\0{SPACE}]{SPACE}", joined):
         return re.compile(f"{SPACE}+[^{SPACE}]*|[^{SPACE}]+").findall
     return _whole
 

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from clozework.errors import ConfigError, InputError
+from clozework.start_up import collection_paused
 from clozework.tokenizers.assets import asset_path, read_bytes
 from clozework.tokenizers.hugging_face_file import (
-    read_merges_file,
-    read_unigram_file,
-    uses_merges,
+    read_piece_file,
     write_merges_file,
     write_unigram_file,
 )
@@ -102,6 +101,7 @@ class SentencePieceTokenizer(Tokenizer):
         self.set_proto(proto)
 
     @classmethod
+    @collection_paused()
     def from_hugging_face_file(cls, path, **arguments):
         """Returns the tokenizer whose SentencePiece model a `tokenizer.json` was made from.
 
@@ -109,12 +109,13 @@ class SentencePieceTokenizer(Tokenizer):
             path: The file.
             **arguments: Constructor arguments that replace what the file says.
         """
-        if uses_merges(path):
-            model = read_merges_file(path, control_tokens=cls.special_tokens_by_role.values())
-            return cls(**{"proto": write_piece_model(model), **arguments})
-        first_tokens = _FAIRSEQ_TOKENS if cls.has_fairseq_ids else ()
-        model, rules = read_unigram_file(path, first_tokens=first_tokens, last_token="<mask>")
-        return cls(**{"proto": write_piece_model(model), **rules, **arguments})
+        model, rules = read_piece_file(
+            path,
+            control_tokens=cls.special_tokens_by_role.values(),
+            first_tokens=_FAIRSEQ_TOKENS if cls.has_fairseq_ids else (),
+            last_token="<mask>",
+        )
+        return cls(**{"proto": model, **rules, **arguments})
 
     def to_hugging_face_file(self, path) -> None:
         """Writes a `tokenizer.json` that gives our ids, with start and end around texts and pairs.
@@ -140,18 +141,23 @@ class SentencePieceTokenizer(Tokenizer):
             special_tokens=special_tokens,
         )
 
+    @collection_paused()
     def set_proto(self, proto) -> None:
         """Sets the model, in one of the constructor's forms. `None` removes it."""
         if proto is None:
-            self.proto = None
+            self._has_model = False
+            self._proto = None
             self._clear_special_token_ids()
             return
-        data, where = _content(proto)
-        self._model = read_piece_model(data, where)
-        self.proto = data
+        # What a `tokenizer.json` was made from is no file yet.
+        data, where = (None, "") if isinstance(proto, PieceModel) else _content(proto)
+        self._model = proto if data is None else read_piece_model(data, where)
+        self._proto = data
+        self._has_model = True
         self._vocabulary = self._numbered_tokens(self._model)
         # From the end, so that of equal tokens the first counts.
-        self._token_ids = {token: i for i, token in reversed([*enumerate(self._vocabulary)])}
+        ids = range(len(self._vocabulary))
+        self._token_ids = dict(zip(reversed(self._vocabulary), reversed(ids), strict=True))
         self._unk_token_id = _FAIRSEQ_UNK_ID if self.has_fairseq_ids else self._model.unk_id
         self._set_special_token_ids()
         self._normalizer = PieceNormalizer(self._model)
@@ -160,6 +166,14 @@ class SentencePieceTokenizer(Tokenizer):
         self._decoder = PieceDecoder(self._model)
         self._border_ids = self._ids_at_borders()
         self._special_token_finder = self._make_special_token_finder()
+
+    @property
+    def proto(self) -> bytes | None:
+        """The model as bytes, which the sentencepiece package reads; None where there is none."""
+        if self._proto is None and self._has_model:
+            # Few ask for it: writing a model takes longer than to read one.
+            self._proto = write_piece_model(self._model)
+        return self._proto
 
     def get_vocabulary(self) -> list[str]:
         return list(self._checked_vocabulary())
@@ -180,9 +194,10 @@ class SentencePieceTokenizer(Tokenizer):
         return self._token_ids.get(token, self._unk_token_id)
 
     def save_assets(self, dir_path) -> None:
-        if self.proto is None:
+        proto = self.proto
+        if proto is None:
             raise self._no_vocabulary("proto")
-        asset_path(dir_path, _PROTO_FILE).write_bytes(self.proto)
+        asset_path(dir_path, _PROTO_FILE).write_bytes(proto)
 
     def load_assets(self, dir_path) -> None:
         self.set_proto(asset_path(dir_path, _PROTO_FILE))
@@ -334,7 +349,7 @@ class SentencePieceTokenizer(Tokenizer):
         return borders[0], borders[1]
 
     def _checked_vocabulary(self) -> list[str]:
-        if self.proto is None:
+        if not self._has_model:
             raise self._no_vocabulary("proto")
         return self._vocabulary
 

@@ -9,6 +9,7 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
 from clozework.errors import ConfigError, InputError
+from clozework.start_up import collection_paused
 from clozework.tokenizers.assets import asset_path, read_text
 from clozework.tokenizers.hugging_face_file import read_word_piece_file
 from clozework.tokenizers.pipelines import Pipeline
@@ -95,6 +96,7 @@ class WordPieceTokenizer(Tokenizer):
         self.set_vocabulary(vocabulary)
 
     @classmethod
+    @collection_paused()
     def from_hugging_face_file(cls, path, **arguments):
         """Returns the tokenizer that a `tokenizer.json` of Hugging Face describes.
 
@@ -104,6 +106,7 @@ class WordPieceTokenizer(Tokenizer):
         """
         return cls(**{**read_word_piece_file(path), **arguments})
 
+    @collection_paused()
     def set_vocabulary(self, vocabulary) -> None:
         """Sets the vocabulary; see the constructor for its forms. `None` removes it."""
         if vocabulary is None:

@@ -1,5 +1,6 @@
 """What is peculiar to byte-pair encoding."""
 
+import gc
 import json
 
 import pytest
@@ -80,7 +81,27 @@ def test_vocabulary_and_rules_may_be_files(tmp_path):
 
 
 def test_rules_may_be_pairs():
-    assert BytePairTokenizer(BYTE_PAIRS, [("a", "b")])("ab").tolist() == [6]
+    tokenizer = BytePairTokenizer(BYTE_PAIRS, [("a", "b")])
+    assert tokenizer("ab").tolist() == [6]
+    assert tokenizer.merges == ["a b"]
+
+
+def test_a_vocabulary_is_read_without_a_search_for_garbage():
+    searches = []
+
+    def rules():
+        searches.append(gc.isenabled())
+        yield "a b"
+
+    BytePairTokenizer(BYTE_PAIRS, rules())
+    assert (searches, gc.isenabled()) == ([False], True)
+
+
+def test_ids_may_be_of_any_type_of_integers():
+    class Id(int):
+        pass
+
+    assert BytePairTokenizer({"a": Id(3)}, [])("a").tolist() == [3]
 
 
 def test_ids_may_have_gaps():
@@ -100,7 +121,9 @@ def test_ids_may_have_gaps():
         (({"a": "0"}, []), r"A vocabulary maps str to int of at least 0, got \('a', '0'\)"),
         (({"a": 0, "b": 0}, []), "give each token an id of its own; some ids occur twice"),
         (({"a": 0}, 5), "merges must be a list of rules like 'a b' or the path"),
+        (({"a": -1}, []), r"A vocabulary maps str to int of at least 0, got \('a', -1\)"),
         (({"a": 0}, ["ab"]), "A merge rule is two tokens with one space between, got 'ab'"),
+        (({"a": 0}, [("a", "b c")]), "A merge rule is two tokens with one .*, got 'a b c'"),
         (({"a": 0}, [], None, False, ["[X]"]), "lacks the unsplittable tokens '\\[X\\]'. Add them"),
     ],
 )

@@ -191,6 +191,12 @@ def test_a_unigram_model_is_restored(stored, tmp_path, default_charsmap):
     )
 
 
+def test_scores_of_a_unigram_model_are_those_of_its_file(stored):
+    vocabulary = [[piece, score / 3] for piece, score, _ in PIECES]
+    ours = SentencePiece.from_hugging_face_file(stored(unigram(), model__vocab=vocabulary))
+    assert ours._model == read_piece_model(ours.proto)
+
+
 def test_rules_for_the_text_are_read(stored):
     rules = {"lowercase": True, "strip_accents": True, "uses_albert_rules": True}
     steps = TextRules(**rules).steps
@@ -340,6 +346,7 @@ def test_pieces_for_bytes_are_recognised(stored):
         (BytePair, byte_pair, {"pre_tokenizer__use_regex": False}, "pre_tokenizer.use_regex False"),
         (BytePair, byte_pair, {"model__byte_fallback": True}, "has model.byte_fallback True"),
         (BytePair, byte_pair, {"model__ignore_merges": True}, "has model.ignore_merges True"),
+        (SentencePiece, word_piece, {}, "'WordPiece'; .* takes only 'Unigram' or 'BPE'"),
         (SentencePiece, unigram, {"normalizer": {"type": "NFKD"}}, "normalizer .*NFKD"),
         (SentencePiece, unigram, {"pre_tokenizer": {"type": "Digits"}}, "pre_tokenizer .*Digits"),
     ],

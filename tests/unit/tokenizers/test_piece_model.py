@@ -12,6 +12,7 @@ from clozework.tokenizers.piece_model import (
     PieceModel,
     PieceType,
     read_piece_model,
+    single_precision,
     write_piece_model,
 )
 from clozework.tokenizers.piece_normalizer import PieceNormalizer
@@ -37,6 +38,18 @@ def test_what_is_written_is_read_back(default_charsmap):
         normalizer_name="nmt_nfkc",
     )
     assert read_piece_model(write_piece_model(model)) == model
+
+
+def test_scores_are_rounded_as_in_a_file():
+    scores = [0.1, -1 / 3, -0.0, 1e-46]
+    model = PieceModel(pieces=list("abcd"), scores=scores, types=[2, 1, 1, 1])
+    assert single_precision(scores, "This") == read_piece_model(write_piece_model(model)).scores
+
+
+@pytest.mark.parametrize("score", [1e39, float("nan")])
+def test_scores_that_a_file_cannot_hold_are_refused(score):
+    with pytest.raises(PresetError, match=r"This has a piece with the score (1e\+39|nan), which"):
+        single_precision([0.0, score], "This")
 
 
 def test_sentencepiece_reads_what_is_written():

@@ -154,6 +154,14 @@ def test_what_is_no_model_is_refused(proto, error, message):
         SentencePieceTokenizer(proto)
 
 
+def test_a_damaged_model_does_not_take_the_place_of_another():
+    tokenizer = SentencePieceTokenizer(piece_model())
+    with pytest.raises(PresetError, match="is not a SentencePiece model, or a damaged one"):
+        tokenizer.set_proto(piece_model()[:-1])
+    assert tokenizer.proto == piece_model()
+    assert tokenizer("a").tolist() == [4, 5]
+
+
 def test_a_damaged_file_is_named(tmp_path):
     path = tmp_path / "spiece.model"
     path.write_bytes(b"\x0a\x7f\x0a\x01a")
