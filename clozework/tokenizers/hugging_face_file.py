@@ -166,9 +166,7 @@ def _model_of_pairs(path, content: Mapping[str, Any], control_tokens: Iterable[s
     kinds = _piece_types(pieces, added, vocabulary[model["unk_token"]], control_tokens)
     return PieceModel(
         pieces=pieces,
-        scores=single_precision(
-            _scores_of_merges(path, pieces, kinds, model.get("merges", ())), f"'{path}'"
-        ),
+        scores=_scores_of_merges(path, pieces, kinds, model.get("merges", ())),
         types=kinds,
         model_type=ModelType.BPE,
         normalizer_name="identity",

@@ -149,10 +149,12 @@ class SentencePieceTokenizer(Tokenizer):
             self._proto = None
             self._clear_special_token_ids()
             return
-        # What a `tokenizer.json` was made from is no file yet.
-        data, where = (None, "") if isinstance(proto, PieceModel) else _content(proto)
-        self._model = proto if data is None else read_piece_model(data, where)
-        self._proto = data
+        if isinstance(proto, PieceModel):
+            # That of a `tokenizer.json`, which is no file yet.
+            self._model, self._proto = proto, None
+        else:
+            data, where = _content(proto)
+            self._model, self._proto = read_piece_model(data, where), data
         self._has_model = True
         self._vocabulary = self._numbered_tokens(self._model)
         # From the end, so that of equal tokens the first counts.
